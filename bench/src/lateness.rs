@@ -1,0 +1,253 @@
+//! Tasks scheduled ahead: a server, a worker, and many tasks whose instants are still to come.
+//! Shows the server's memory while they wait, and how late each one starts: by the handler's
+//! first reading of the clock, less the due instant.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use escapement::{
+    clock::SharedClock,
+    edge::{SystemClock, net},
+    rng::Rng,
+    worker::{Context, Output, Worker},
+};
+use escapement_engine::Timestamp;
+use escapement_proto::v1::{
+    SubmitBatchRequest, TaskSpec, submit_result, task_service_client::TaskServiceClient, task_spec::When,
+};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::{
+    machine::{Machine, ProcessUse, disk_bytes},
+    process::{ServerOptions, ServerProcess},
+};
+
+const QUEUE: &str = "bench";
+/// "Each fires within 50 ms of its instant."
+const LATE: Duration = Duration::from_millis(50);
+
+/// Settings.
+#[derive(Args, Clone, Debug, Serialize)]
+pub(crate) struct Options {
+    /// Tasks scheduled ahead.
+    #[arg(long, default_value_t = 1_000_000)]
+    tasks: u64,
+    /// Tasks due in each second once the first is due.
+    #[arg(long, default_value_t = 4_000)]
+    rate: u64,
+    /// Tasks in one call.
+    #[arg(long, default_value_t = 1000)]
+    batch: u64,
+    /// Calls in flight while submitting.
+    #[arg(long, default_value_t = 4)]
+    callers: u64,
+    /// Slots of the worker.
+    #[arg(long, default_value_t = 2000)]
+    concurrency: u32,
+    /// Seconds between the end of the submission (as estimated) and the first due instant.
+    #[arg(long, default_value_t = 10)]
+    lead: u64,
+    /// Seconds that submitting is expected to take.
+    #[arg(long, default_value_t = 60)]
+    submit_seconds: u64,
+    /// Where the store is kept; a new folder in the system's folder for such if not given.
+    #[arg(long)]
+    #[serde(skip)]
+    data_dir: Option<std::path::PathBuf>,
+    /// Result as JSON.
+    #[arg(long)]
+    #[serde(skip)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    machine: Machine,
+    settings: Options,
+    tasks: u64,
+    submit_per_second: f64,
+    rss_after_submit_mib: u64,
+    peak_rss_mib: u64,
+    disk_bytes_per_task: f64,
+    fired: u64,
+    early: u64,
+    later_than_50_ms: u64,
+    lateness_p50_ms: f64,
+    lateness_p90_ms: f64,
+    lateness_p99_ms: f64,
+    lateness_p999_ms: f64,
+    lateness_max_ms: f64,
+}
+
+/// What the handlers saw.
+#[derive(Debug)]
+struct Seen {
+    lateness_us: Mutex<Histogram<u64>>,
+    fired: AtomicU64,
+    early: AtomicU64,
+}
+
+pub(crate) async fn run(options: Options) -> Result<(), String> {
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let data_dir = options.data_dir.clone().unwrap_or_else(|| scratch.path().join("data"));
+    let server = ServerProcess::start(&ServerOptions { data_dir: data_dir.clone() })?;
+    let clock: SharedClock = Arc::new(SystemClock::new());
+
+    let first_due = clock.now().saturating_add(Duration::from_secs(options.submit_seconds + options.lead));
+    let begin = Instant::now();
+    submit(&server.endpoint(), &options, first_due).await?;
+    let took = begin.elapsed();
+    if clock.now() >= first_due {
+        return Err(format!("submitting took {took:?}, longer than --submit-seconds and --lead allow"));
+    }
+    let after_submit = ProcessUse::of(server.pid());
+    let disk = disk_bytes(&data_dir);
+
+    let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(|error| error.to_string())?;
+    let seen =
+        Arc::new(Seen { lateness_us: Mutex::new(histogram), fired: AtomicU64::new(0), early: AtomicU64::new(0) });
+    work(&server.endpoint(), &options, &seen, &clock).await?;
+    let report = report(options, took, after_submit, ProcessUse::of(server.pid()), disk, &seen);
+    print(&report)
+}
+
+async fn submit(endpoint: &str, options: &Options, first_due: Timestamp) -> Result<(), String> {
+    let channel = net::connect(endpoint).await.map_err(|error| error.to_string())?;
+    let next = Arc::new(AtomicU64::new(0));
+    let mut callers = Vec::new();
+    for _ in 0..options.callers {
+        let (next, options) = (Arc::clone(&next), options.clone());
+        let mut client = TaskServiceClient::new(channel.clone());
+        let rng = Rng::from_entropy();
+        callers.push(tokio::spawn(async move {
+            loop {
+                let from = next.fetch_add(options.batch, Ordering::Relaxed);
+                if from >= options.tasks {
+                    return Ok::<_, String>(());
+                }
+                let until = options.tasks.min(from + options.batch);
+                let tasks = (from..until).map(|n| spec(&rng, n, &options, first_due)).collect();
+                let answer = client.submit_batch(SubmitBatchRequest { tasks }).await;
+                let results = answer.map_err(|status| status.to_string())?.into_inner().results;
+                let accepted = |outcome: &_| matches!(outcome, Some(submit_result::Outcome::Accepted(_)));
+                if !results.iter().all(|result| accepted(&result.outcome)) {
+                    return Err("a task was not accepted".to_owned());
+                }
+            }
+        }));
+    }
+    for caller in callers {
+        caller.await.map_err(|error| error.to_string())??;
+    }
+    Ok(())
+}
+
+fn spec(rng: &Rng, n: u64, options: &Options, first_due: Timestamp) -> TaskSpec {
+    let due = first_due.saturating_add(Duration::from_micros(n * 1_000_000 / options.rate));
+    let ms = due.unix_ms();
+    let at = prost_types::Timestamp {
+        seconds: ms.div_euclid(1000),
+        nanos: i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or(0),
+    };
+    TaskSpec {
+        id: rng.task_id(due).to_string(),
+        queue: QUEUE.to_owned(),
+        when: Some(When::DueAt(at)),
+        ..TaskSpec::default()
+    }
+}
+
+/// Runs a worker until every task has been run.
+async fn work(endpoint: &str, options: &Options, seen: &Arc<Seen>, clock: &SharedClock) -> Result<(), String> {
+    let handler = {
+        let seen = Arc::clone(seen);
+        move |ctx: Context| {
+            // Measured in microseconds: the wall clock's own resolution, not the engine's.
+            let now_us = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros());
+            let due_us = u128::from(ctx.due().unix_ms().unsigned_abs()) * 1000;
+            if now_us < due_us {
+                seen.early.fetch_add(1, Ordering::Relaxed);
+            }
+            let late = u64::try_from(now_us.saturating_sub(due_us)).unwrap_or(u64::MAX);
+            seen.lateness_us.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(late.max(1));
+            seen.fired.fetch_add(1, Ordering::Relaxed);
+            async move { Ok(Output::empty()) }
+        }
+    };
+    let worker = Worker::builder(endpoint)
+        .name("bench")
+        .concurrency(options.concurrency)
+        .queue(QUEUE, handler)
+        .build()
+        .map_err(|error| error.to_string())?
+        .start();
+    let patience = Duration::from_secs(options.lead + options.tasks / options.rate + 120);
+    let until = clock.monotonic().saturating_add(patience + Duration::from_secs(options.submit_seconds));
+    while seen.fired.load(Ordering::Relaxed) < options.tasks {
+        if clock.monotonic() >= until {
+            let fired = seen.fired.load(Ordering::Relaxed);
+            return Err(format!("only {fired} of {} tasks were run in time", options.tasks));
+        }
+        clock.sleep(Duration::from_millis(100)).await;
+    }
+    worker.drain().await.map(drop).map_err(|error| error.to_string())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn report(
+    settings: Options,
+    submit: Duration,
+    after_submit: ProcessUse,
+    at_end: ProcessUse,
+    disk: u64,
+    seen: &Seen,
+) -> Report {
+    let lateness = seen.lateness_us.lock().unwrap_or_else(PoisonError::into_inner);
+    let quantile = |q| lateness.value_at_quantile(q) as f64 / 1000.0;
+    let late_us = u64::try_from(LATE.as_micros()).unwrap_or(u64::MAX);
+    Report {
+        machine: Machine::this(),
+        tasks: settings.tasks,
+        submit_per_second: settings.tasks as f64 / submit.as_secs_f64(),
+        rss_after_submit_mib: after_submit.rss_mib,
+        peak_rss_mib: at_end.peak_rss_mib,
+        disk_bytes_per_task: disk as f64 / settings.tasks as f64,
+        fired: seen.fired.load(Ordering::Relaxed),
+        early: seen.early.load(Ordering::Relaxed),
+        later_than_50_ms: lateness.count_between(late_us, u64::MAX),
+        lateness_p50_ms: quantile(0.5),
+        lateness_p90_ms: quantile(0.9),
+        lateness_p99_ms: quantile(0.99),
+        lateness_p999_ms: quantile(0.999),
+        lateness_max_ms: lateness.max() as f64 / 1000.0,
+        settings,
+    }
+}
+
+fn print(report: &Report) -> Result<(), String> {
+    if report.settings.json {
+        println!("{}", serde_json::to_string_pretty(report).map_err(|error| error.to_string())?);
+        return Ok(());
+    }
+    report.machine.print();
+    println!("settings: {} tasks, {} due a second", report.settings.tasks, report.settings.rate);
+    println!("submitted          {:>12.0} tasks/s", report.submit_per_second);
+    println!("memory, waiting    {:>12} MiB", report.rss_after_submit_mib);
+    println!("memory, peak       {:>12} MiB", report.peak_rss_mib);
+    println!("disk               {:>12.0} bytes/task", report.disk_bytes_per_task);
+    println!("run                {:>12} tasks, {} early", report.fired, report.early);
+    println!("later than 50 ms   {:>12} tasks", report.later_than_50_ms);
+    println!("lateness p50       {:>12.2} ms", report.lateness_p50_ms);
+    println!("lateness p90       {:>12.2} ms", report.lateness_p90_ms);
+    println!("lateness p99       {:>12.2} ms", report.lateness_p99_ms);
+    println!("lateness p99.9     {:>12.2} ms", report.lateness_p999_ms);
+    println!("lateness max       {:>12.2} ms", report.lateness_max_ms);
+    Ok(())
+}

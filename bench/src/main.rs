@@ -1,0 +1,44 @@
+//! Measurements of Escapement. Each subcommand prints the machine, its settings and its
+//! figures, as a table or with `--json`.
+
+#![expect(clippy::print_stdout, reason = "results go to standard output")]
+
+mod lateness;
+mod machine;
+mod process;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "escapement-bench", about = "Measurements of Escapement", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tasks scheduled ahead: memory of the server, and how late each one starts.
+    Lateness(lateness::Options),
+    /// A server as a process of its own; the other commands start it.
+    #[command(hide = true)]
+    Server(process::ServerOptions),
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match (runtime, Args::parse().command) {
+        (Err(error), _) => Err(format!("cannot start the runtime: {error}")),
+        (Ok(runtime), Command::Lateness(options)) => runtime.block_on(lateness::run(options)),
+        (Ok(runtime), Command::Server(options)) => runtime.block_on(process::serve(options)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Protocol buffers of Escapement.
+//!
+//! - [`v1`]: the public gRPC API. Its field numbers and names are for ever.
+//! - [`records`]: what the store keeps. Its evolution rules stand in the .proto file.
+
+#![expect(missing_docs, clippy::all, reason = "generated code; its comments stand in the .proto files")]
+
+/// The public API, package `escapement.v1`.
+pub mod v1 {
+    tonic::include_proto!("escapement.v1");
+}
+
+/// The stored records, package `escapement.records.v1`.
+pub mod records {
+    include!(concat!(env!("OUT_DIR"), "/escapement.records.v1.rs"));
+}
+
+/// The compiled descriptors of [`v1`], for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/escapement.v1.bin"));

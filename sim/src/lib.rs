@@ -1,0 +1,15 @@
+//! The cluster inside the simulator: production services, started as in production, on nodes
+//! of a simulated network. One seed decides everything that chance decides.
+//!
+//! Everything here exists only under `--cfg madsim` (`cargo sim-test -p escapement-sim`).
+
+#[cfg(madsim)]
+mod trace;
+#[cfg(madsim)]
+mod world;
+
+#[cfg(madsim)]
+pub use self::{
+    trace::{Event, Trace},
+    world::{World, WorldOptions, queue, run},
+};

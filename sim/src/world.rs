@@ -1,0 +1,171 @@
+//! A cluster of simulated nodes.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use escapement::{
+    client::Client,
+    clock::SharedClock,
+    edge::{SystemClock, grpc::Listener},
+    rng::Rng,
+    scheduler::SchedulerOptions,
+    server::{self, ServerOptions, StoreUrl},
+    store::{Database, memory::MemoryEngine},
+    worker::{Context, Output, TaskFailure, Worker},
+};
+use madsim::runtime::{Handle, NodeHandle, Runtime};
+
+use crate::{Event, Trace};
+
+/// Shape of a world.
+#[derive(Clone, Debug)]
+pub struct WorldOptions {
+    /// Settings of its scheduler.
+    pub scheduler: SchedulerOptions,
+    /// Slots of each worker.
+    pub concurrency: u32,
+    /// How long a handler takes.
+    pub handler: Duration,
+}
+
+/// The queue that the workers take tasks from.
+const QUEUE: &str = "work";
+const SERVER: &str = "10.0.0.1:7250";
+
+/// A running world. The store outlives every node.
+#[derive(Debug)]
+pub struct World {
+    options: WorldOptions,
+    store: Arc<MemoryEngine>,
+    trace: Trace,
+    nodes: Mutex<BTreeSet<String>>,
+}
+
+/// Runs `scenario` in a world of this seed. One process must run one seed only: the tokio
+/// that lies beneath draws from a counter of the whole process.
+pub fn run<F: Future<Output = ()>>(seed: u64, options: WorldOptions, scenario: impl FnOnce(World) -> F) -> Trace {
+    let trace = Trace::default();
+    let mut runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
+    runtime.set_allow_system_thread(true);
+    let kept = trace.clone();
+    runtime.block_on(async move {
+        let store = Arc::new(MemoryEngine::new(clock()));
+        scenario(World { options, store, trace: kept, nodes: Mutex::default() }).await;
+    });
+    trace
+}
+
+fn clock() -> SharedClock {
+    Arc::new(SystemClock::new())
+}
+
+impl World {
+    /// What has happened so far.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// Starts the server, or starts it again after it was killed.
+    pub fn start_server(&self) -> NodeHandle {
+        self.note("server", "started");
+        let (store, options) = (Arc::clone(&self.store), self.options.clone());
+        let node = self.node("server", "10.0.0.1");
+        node.spawn(async move {
+            let address: SocketAddr = SERVER.parse().expect("a valid address");
+            let listener = Listener::bind(address).await.expect("the simulated network binds");
+            let (clock, rng) = (clock(), Rng::from_entropy());
+            let db = Database::over(store, Arc::clone(&clock), rng.clone());
+            let options = ServerOptions {
+                listen: address,
+                store: StoreUrl::Memory,
+                scheduler: options.scheduler,
+                drain_max: Duration::from_secs(5),
+            };
+            let mut server = server::start_on(listener, db, options, clock, rng).await.expect("the server starts");
+            let _ = server.stopped().await;
+        });
+        node
+    }
+
+    /// Starts a worker. Its handler notes when it begins and ends.
+    pub fn start_worker(&self, name: &str, address: &str) -> NodeHandle {
+        self.note(name, "started");
+        let node = self.node(name, address);
+        let (trace, options, name) = (self.trace.clone(), self.options.clone(), name.to_owned());
+        node.spawn(async move {
+            let clock = clock();
+            let worker_clock = Arc::clone(&clock);
+            let worker_name = name.clone();
+            let handler = move |ctx: Context| {
+                let (trace, clock, worker) = (trace.clone(), Arc::clone(&worker_clock), worker_name.clone());
+                async move {
+                    let (id, token) = (ctx.task_id(), ctx.token());
+                    trace.add(Event::Started { id, token, due: ctx.due(), at: clock.now(), worker });
+                    clock.sleep(options.handler).await;
+                    trace.add(Event::Ended { id, token });
+                    Ok::<_, TaskFailure>(Output::empty())
+                }
+            };
+            let worker = Worker::builder(format!("http://{SERVER}"))
+                .name(name)
+                .concurrency(options.concurrency)
+                .queue(QUEUE, handler)
+                .clock(clock)
+                .rng(Rng::from_entropy())
+                .build()
+                .expect("a valid worker");
+            let _ = worker.run(std::future::pending()).await;
+        });
+        node
+    }
+
+    /// Runs `work` with a client on a node of its own, and waits for it.
+    pub async fn with_client<T, F>(&self, work: impl FnOnce(Client, Trace) -> F + Send + 'static) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let node = self.node("client", "10.0.2.1");
+        let trace = self.trace.clone();
+        let done = node.spawn(async move {
+            let client = Client::builder(format!("http://{SERVER}"))
+                .clock(clock())
+                .rng(Rng::from_entropy())
+                .deadline(Duration::from_secs(60))
+                .build()
+                .expect("a valid client");
+            work(client, trace).await
+        });
+        done.await.expect("the client's node lives")
+    }
+
+    /// Kills a node: its memory is gone, what it sent may still arrive.
+    pub fn kill(&self, node: &NodeHandle, name: &str) {
+        self.note(name, "killed");
+        Handle::current().kill(node.id());
+    }
+
+    fn node(&self, name: &str, address: &str) -> NodeHandle {
+        let handle = Handle::current();
+        let mut known = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.insert(name.to_owned()) {
+            // A node that was killed keeps its name and address.
+            handle.restart(name);
+            return handle.get_node(name).expect("a node that was just restarted");
+        }
+        handle.create_node().name(name).ip(address.parse().expect("a valid address")).build()
+    }
+
+    fn note(&self, name: &str, what: &'static str) {
+        self.trace.add(Event::Node { name: name.to_owned(), what });
+    }
+}
+
+/// The queue that the workers take tasks from.
+pub const fn queue() -> &'static str {
+    QUEUE
+}

@@ -1,0 +1,152 @@
+//! Server, workers and client as simulated nodes; a worker is killed in the middle of its
+//! tasks, then the server. One process for each seed: the test runs itself as a child.
+
+#![cfg(madsim)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test: a failed step is a failed test"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+    time::Duration,
+};
+
+use escapement::client::{BatchOutcome, NewTask, TaskFilter, proto::TaskState};
+use escapement::scheduler::SchedulerOptions;
+use escapement_engine::{TaskId, Token};
+use escapement_sim::{Event, Trace, World, WorldOptions, queue, run};
+
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=10;
+const TASKS: usize = 120;
+const LEASE: Duration = Duration::from_secs(2);
+/// "Within lease + 100 ms."
+const SLACK: Duration = Duration::from_millis(100);
+/// Longest way of a completion to the server.
+const IN_TRANSIT: Duration = Duration::from_millis(300);
+/// Set for the child that runs one seed.
+const SEED: &str = "ESCAPEMENT_SIM_SEED";
+
+fn options() -> WorldOptions {
+    WorldOptions {
+        scheduler: SchedulerOptions { session_lease: LEASE, ..SchedulerOptions::default() },
+        concurrency: 40,
+        handler: Duration::from_millis(700),
+    }
+}
+
+async fn scenario(world: World) {
+    let server = world.start_server();
+    let first = world.start_worker("worker-1", "10.0.1.1");
+    let _second = world.start_worker("worker-2", "10.0.1.2");
+    let submit = world.with_client(|client, trace| async move {
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|n| NewTask::new(queue()).delay(Duration::from_millis(100 * n as u64)).max_attempts(10))
+            .collect();
+        for outcome in client.submit_batch(tasks).await.expect("submitted in the end") {
+            let BatchOutcome::Accepted(submitted) = outcome else { panic!("{outcome:?}") };
+            trace.add(Event::Acknowledged { id: submitted.id, due: submitted.due_at });
+        }
+    });
+    submit.await;
+    madsim::time::sleep(Duration::from_secs(3)).await;
+    world.kill(&first, "worker-1");
+    madsim::time::sleep(Duration::from_secs(4)).await;
+    world.kill(&server, "server");
+    madsim::time::sleep(Duration::from_millis(500)).await;
+    let _server = world.start_server();
+    world
+        .with_client(|client, _| async move {
+            let pending = TaskFilter::new().state(TaskState::Scheduled).state(TaskState::Running);
+            for _ in 0..600 {
+                if client.list_page(&pending, "").await.is_ok_and(|(tasks, next)| tasks.is_empty() && next.is_none()) {
+                    let all = client.list(TaskFilter::new()).collect().await.expect("listed");
+                    assert_eq!(all.len(), TASKS);
+                    assert!(all.iter().all(|task| task.state() == TaskState::Succeeded), "{all:?}");
+                    return;
+                }
+                madsim::time::sleep(Duration::from_millis(100)).await;
+            }
+            panic!("tasks are left over");
+        })
+        .await;
+}
+
+/// What must hold in every run.
+fn check(trace: &Trace) {
+    let events = trace.events();
+    let mut acknowledged = BTreeSet::new();
+    let mut starts: BTreeMap<TaskId, Vec<(Duration, Token, String)>> = BTreeMap::new();
+    let mut ended: BTreeMap<(TaskId, Token), Duration> = BTreeMap::new();
+    let mut killed = BTreeMap::new();
+    for (at, event) in &events {
+        match event {
+            Event::Acknowledged { id, .. } => drop(acknowledged.insert(*id)),
+            Event::Started { id, token, due, at: wall, worker } => {
+                assert!(wall >= due, "S2: {id} started at {wall:?}, before its instant {due:?}");
+                starts.entry(*id).or_default().push((*at, *token, worker.clone()));
+            }
+            Event::Ended { id, token } => drop(ended.insert((*id, *token), *at)),
+            Event::Node { name, what: "killed" } => drop(killed.insert(name.clone(), *at)),
+            Event::Node { .. } => {}
+        }
+    }
+    assert_eq!(acknowledged.len(), TASKS, "S1: every submission was acknowledged");
+    assert_eq!(starts.keys().copied().collect::<BTreeSet<_>>(), acknowledged, "S1: each ran, and nothing else");
+    let worker_killed = killed["worker-1"];
+    let mut moved = 0;
+    for (id, runs) in &starts {
+        assert!(runs.is_sorted_by(|a, b| a.1 < b.1), "S3: tokens of {id} rise: {runs:?}");
+        for pair in runs.windows(2) {
+            let [(began, token, worker), (again, _, next)] = pair else { unreachable!() };
+            // A handler that ended just before the kill may not have been heard of.
+            let heard = ended.get(&(*id, *token)).is_some_and(|at| *at + IN_TRANSIT < worker_killed);
+            let cut_off = worker == "worker-1" && *began <= worker_killed && !heard;
+            if cut_off {
+                assert_ne!(next, "worker-1", "a dead worker gets nothing");
+                // The server last heard of it before it was killed.
+                assert!(*again <= worker_killed + LEASE + SLACK, "{id} ran again only at {again:?}: {runs:?}");
+                moved += 1;
+            } else {
+                // Otherwise only the server's death ends an attempt early, and its successor
+                // gives the session its whole lease.
+                assert!(*again >= killed["server"], "{id} ran twice: {runs:?}");
+            }
+        }
+    }
+    assert!(moved > 0, "the killed worker was in the middle of something");
+}
+
+#[test]
+fn every_task_runs_on_time_though_a_worker_and_the_server_are_killed() {
+    if let Ok(seed) = std::env::var(SEED) {
+        let trace = run(seed.parse().unwrap(), options(), scenario);
+        check(&trace);
+        println!("{trace}");
+        return;
+    }
+    for seed in SEEDS {
+        let first = child(seed);
+        assert!(first.contains("Started"), "seed {seed} left a trace");
+        if seed % 5 == 1 {
+            assert_eq!(first, child(seed), "X1: seed {seed} gives the same trace again");
+        }
+    }
+}
+
+/// Runs one seed in a process of its own; gives its trace.
+fn child(seed: u64) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["every_task_runs", "--nocapture", "--test-threads=1"])
+        .env(SEED, seed.to_string())
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{SEED}={seed} fails; run it with that variable set\n{stdout}\n{stderr}");
+    let trace: Vec<_> = stdout.lines().filter(|line| line.starts_with(' ')).collect();
+    trace.join("\n")
+}

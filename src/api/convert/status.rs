@@ -1,0 +1,56 @@
+//! The server's status.
+
+use escapement_engine::Timestamp;
+use escapement_proto::v1;
+
+use super::timestamp;
+use crate::api::backend::{QueueStatus, StatusView, WorkerStatus};
+
+/// The server as it stands at `now`.
+pub fn status(view: StatusView, now: Timestamp) -> v1::StatusResponse {
+    let counters = view.counters;
+    v1::StatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: Some(timestamp(view.started)),
+        now: Some(timestamp(now)),
+        store: view.store,
+        format_version: view.format_version,
+        scheduler_session: view.session.to_string(),
+        shards_owned: view.shards_owned,
+        shards_total: view.shards_total,
+        queues: view.queues.into_iter().map(queue).collect(),
+        workers: view.workers.into_iter().map(worker).collect(),
+        wheel_entries: view.wheel_entries,
+        schedules_active: view.schedules_active,
+        tasks_submitted: counters.tasks_submitted,
+        attempts_started: counters.attempts_started,
+        completions_accepted: counters.completions_accepted,
+        completions_refused: counters.completions_refused,
+        attempts_expired: counters.attempts_expired,
+        store_transactions: counters.store_transactions,
+        store_conflicts: counters.store_conflicts,
+    }
+}
+
+fn queue(queue: QueueStatus) -> v1::QueueStatus {
+    v1::QueueStatus {
+        namespace: queue.namespace.to_string(),
+        queue: queue.queue.to_string(),
+        ready: queue.ready,
+        ready_beyond: queue.ready_beyond,
+        running: queue.running,
+        workers: queue.workers,
+    }
+}
+
+fn worker(worker: WorkerStatus) -> v1::WorkerStatus {
+    v1::WorkerStatus {
+        session_id: worker.session.to_string(),
+        worker_name: worker.name,
+        namespace: worker.namespace.to_string(),
+        queues: worker.queues.iter().map(ToString::to_string).collect(),
+        running: worker.running,
+        credits_free: worker.credits_free,
+        connected_at: Some(timestamp(worker.connected)),
+    }
+}

@@ -1,0 +1,169 @@
+//! The command line: reads what was typed and configured, calls the client, the worker SDK or
+//! the server, and shows what came of it.
+//!
+//! Results go to stdout, everything else to stderr, so that a pipe carries results only. What
+//! a program reads is `--output json`, whose shape is kept; what people read may change.
+//! Exit codes and the JSON shapes stand in `docs/CLI.md`.
+
+mod args;
+mod completions;
+mod config;
+mod error;
+mod import;
+mod logging;
+mod output;
+mod schedule;
+mod serve;
+mod status;
+mod task;
+mod values;
+mod view;
+mod work;
+mod worker;
+
+use std::{env, ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::{
+    args::GlobalArgs,
+    error::CliError,
+    output::{Format, Ui},
+};
+use crate::{client::Client, config::Config};
+
+/// Runs a task at the instant it is due, once in effect, whatever fails meanwhile.
+#[derive(Debug, Parser)]
+#[command(name = "escapement", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Start with `escapement dev`; it says what to type next.")]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run server, store and workers in one process, for this machine only
+    Dev(serve::DevArgs),
+    /// Run a server
+    Serve(serve::ServeArgs),
+    /// Run a worker that runs programs or posts to HTTP servers
+    Worker(worker::WorkerArgs),
+    /// Submit, show, cancel and watch tasks
+    #[command(subcommand)]
+    Task(task::TaskCommand),
+    /// Create, show and steer schedules
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
+    /// Take over what another scheduler does
+    #[command(subcommand)]
+    Import(import::ImportCommand),
+    /// Show how the server is
+    Status,
+    /// Show the configuration that holds, and where each value comes from
+    Config(config::ConfigArgs),
+    /// Print a script that completes commands in a shell
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// Whether it runs until it is told to end.
+    const fn is_service(&self) -> bool {
+        matches!(self, Self::Dev(_) | Self::Serve(_) | Self::Worker(_))
+    }
+}
+
+/// What every command has at hand.
+struct Context {
+    ui: Ui,
+    config: Config,
+}
+
+impl Context {
+    fn client(&self) -> Result<Client, CliError> {
+        let config = &self.config.client;
+        let builder = Client::builder(&config.server).namespace(config.namespace.as_str()).deadline(config.timeout);
+        Ok(builder.build()?)
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse_usage(&error, &arguments),
+    };
+    let ui = Ui::new(cli.global.output, cli.global.no_color);
+    let code = run(cli, ui).unwrap_or_else(|error| {
+        ui.error(&error);
+        error.exit
+    });
+    ExitCode::from(code)
+}
+
+/// Help and version are no errors, and go to stdout.
+fn refuse_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let words = || arguments.iter().take_while(|word| *word != "--");
+    let json = words().any(|word| word == "--output=json")
+        || words().zip(words().skip(1)).any(|(flag, value)| flag == "--output" && value == "json");
+    if error.use_stderr() && json {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        Ui::new(Format::Json, true).error(&CliError::usage(text, "Run the command with --help."));
+    } else if error.print().is_err() {
+        // Nobody reads any more; there is nobody to tell, either.
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(crate::error::exit::USAGE))
+}
+
+/// Returns the exit code.
+fn run(cli: Cli, ui: Ui) -> Result<u8, CliError> {
+    if let Command::Completions(args) = &cli.command {
+        return completions::run(args, &mut Cli::command());
+    }
+    let mut flags = cli.global.flags();
+    match &cli.command {
+        Command::Dev(args) => flags.extend(args.flags(&cli.global)?),
+        Command::Serve(args) => flags.extend(args.server.flags()),
+        Command::Worker(args) => flags.extend(args.flags()),
+        Command::Config(args) => flags.extend(args.flags()),
+        _ => {}
+    }
+    let mut loaded = crate::config::Sources::of_process(cli.global.config.clone(), flags).load()?;
+    if matches!(cli.command, Command::Dev(_)) {
+        loaded.set_default("worker.exec", "true");
+        loaded.set_default("worker.http", "true");
+    }
+    let config = loaded.check()?;
+    logging::start(&config.log, cli.command.is_service(), ui)?;
+    for warning in &loaded.warnings {
+        ui.note(format_args!("warning: {warning}"));
+    }
+    if matches!(cli.command, Command::Config(_)) {
+        return config::run(&loaded, ui);
+    }
+    let context = Context { ui, config };
+    let runtime = if cli.command.is_service() {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    };
+    let runtime = runtime.map_err(|error| CliError::internal(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(Box::pin(dispatch(cli.command, &context)))
+}
+
+async fn dispatch(command: Command, context: &Context) -> Result<u8, CliError> {
+    match command {
+        Command::Dev(_) => serve::dev(context).await,
+        Command::Serve(_) => serve::serve(context).await,
+        Command::Worker(_) => worker::run(context).await,
+        Command::Task(command) => Box::pin(task::run(command, context)).await,
+        Command::Schedule(command) => Box::pin(schedule::run(command, context)).await,
+        Command::Import(command) => Box::pin(import::run(command, context)).await,
+        Command::Status => status::run(context).await,
+        Command::Config(_) | Command::Completions(_) => unreachable!("handled before the runtime starts"),
+    }
+}

@@ -1,0 +1,228 @@
+//! Tasks as they are shown.
+
+use std::collections::BTreeMap;
+
+use escapement_proto::v1;
+use serde::Serialize;
+
+use super::{PayloadView, RetryView, enum_word, instant, millis, nonempty, priority};
+use crate::{
+    cli::{
+        output::{Colour, Ui, fields, indented, table},
+        values,
+    },
+    client::task::from_timestamp,
+    worker::exec::ExecResult,
+};
+
+#[derive(Serialize)]
+pub(in crate::cli) struct TaskView {
+    id: String,
+    namespace: String,
+    queue: String,
+    state: String,
+    priority: String,
+    due_at: Option<String>,
+    submitted_at: Option<String>,
+    finished_at: Option<String>,
+    deadline: Option<String>,
+    attempt_count: u32,
+    attempt_timeout_ms: Option<i64>,
+    retry: Option<RetryView>,
+    idempotency_key: Option<String>,
+    labels: BTreeMap<String, String>,
+    schedule_id: Option<String>,
+    nominal_at: Option<String>,
+    cancel_reason: Option<String>,
+    payload: Option<PayloadView>,
+    result: Option<PayloadView>,
+    error: Option<ErrorView>,
+    attempts: Vec<AttemptView>,
+}
+
+#[derive(Serialize)]
+struct ErrorView {
+    kind: String,
+    message: String,
+    non_retryable: bool,
+    details: Option<PayloadView>,
+}
+
+#[derive(Serialize)]
+struct AttemptView {
+    number: u32,
+    token: u64,
+    worker_name: String,
+    session_id: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    /// Null while the attempt runs.
+    outcome: Option<String>,
+    error: Option<ErrorView>,
+}
+
+impl ErrorView {
+    fn of(error: &v1::TaskError) -> Self {
+        Self {
+            kind: error.kind.clone(),
+            message: error.message.clone(),
+            non_retryable: error.non_retryable,
+            details: error.details.as_ref().map(PayloadView::of),
+        }
+    }
+}
+
+impl AttemptView {
+    fn of(attempt: &v1::Attempt) -> Self {
+        let outcome = attempt.outcome();
+        let ended = outcome != v1::AttemptOutcome::Unspecified;
+        Self {
+            number: attempt.number,
+            token: attempt.token,
+            worker_name: attempt.worker_name.clone(),
+            session_id: attempt.session_id.clone(),
+            started_at: instant(attempt.started_at),
+            ended_at: instant(attempt.ended_at),
+            outcome: ended.then(|| enum_word(outcome.as_str_name(), "ATTEMPT_OUTCOME_")),
+            error: attempt.error.as_ref().map(ErrorView::of),
+        }
+    }
+}
+
+pub(in crate::cli) fn state_word(state: v1::TaskState) -> String {
+    enum_word(state.as_str_name(), "TASK_STATE_")
+}
+
+pub(in crate::cli) fn paint_state(ui: &Ui, state: v1::TaskState) -> String {
+    let colour = match state {
+        v1::TaskState::Succeeded => Colour::Green,
+        v1::TaskState::Failed | v1::TaskState::DeadLettered => Colour::Red,
+        v1::TaskState::Running => Colour::Cyan,
+        v1::TaskState::Cancelled => Colour::Yellow,
+        v1::TaskState::Scheduled | v1::TaskState::Unspecified => return state_word(state),
+    };
+    ui.paint(colour, &state_word(state))
+}
+
+impl TaskView {
+    pub(in crate::cli) fn of(task: &v1::Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            namespace: task.namespace.clone(),
+            queue: task.queue.clone(),
+            state: state_word(task.state()),
+            priority: priority(task.priority()),
+            due_at: instant(task.due_at),
+            submitted_at: instant(task.submitted_at),
+            finished_at: instant(task.finished_at),
+            deadline: instant(task.deadline),
+            attempt_count: task.attempt_count,
+            attempt_timeout_ms: millis(task.attempt_timeout),
+            retry: task.retry.as_ref().map(RetryView::of),
+            idempotency_key: nonempty(&task.idempotency_key),
+            labels: task.labels.clone(),
+            schedule_id: nonempty(&task.schedule_id),
+            nominal_at: instant(task.nominal_at),
+            cancel_reason: nonempty(&task.cancel_reason),
+            payload: task.payload.as_ref().map(PayloadView::of),
+            result: task.result.as_ref().map(PayloadView::of),
+            error: task.error.as_ref().map(ErrorView::of),
+            attempts: task.attempts.iter().map(AttemptView::of).collect(),
+        }
+    }
+
+    /// The columns of a list.
+    pub(in crate::cli) const COLUMNS: [&'static str; 6] = ["ID", "QUEUE", "STATE", "PRIORITY", "DUE", "ATTEMPTS"];
+
+    pub(in crate::cli) fn row(&self) -> [String; 6] {
+        let due = self.due_at.clone().unwrap_or_default();
+        let attempts = self.attempt_count.to_string();
+        [self.id.clone(), self.queue.clone(), self.state.clone(), self.priority.clone(), due, attempts]
+    }
+}
+
+/// Everything about a task, for people.
+pub(in crate::cli) fn describe(task: &v1::Task, ui: &Ui) -> String {
+    let view = TaskView::of(task);
+    let labels: Vec<_> = view.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let attempts = match &view.retry {
+        Some(retry) => format!("{} of at most {}", view.attempt_count, retry.max_attempts),
+        None => view.attempt_count.to_string(),
+    };
+    let mut parts = vec![fields([
+        ("id", Some(view.id)),
+        ("namespace", Some(view.namespace)),
+        ("queue", Some(view.queue)),
+        ("state", Some(paint_state(ui, task.state()))),
+        ("priority", Some(view.priority)),
+        ("due", view.due_at),
+        ("submitted", view.submitted_at),
+        ("finished", view.finished_at),
+        ("deadline", view.deadline),
+        ("attempts", Some(attempts)),
+        ("attempt timeout", view.attempt_timeout_ms.map(show_millis)),
+        ("idempotency key", view.idempotency_key),
+        ("labels", nonempty(&labels.join(" "))),
+        ("schedule", view.schedule_id),
+        ("nominal instant", view.nominal_at),
+        ("cancel reason", view.cancel_reason),
+        ("payload", view.payload.as_ref().map(PayloadView::describe)),
+        ("error", view.error.as_ref().map(|error| format!("{}: {}", error.kind, error.message))),
+    ])];
+    if let Some(result) = &task.result {
+        parts.push(describe_output("result", result));
+    }
+    if let Some(details) = task.error.as_ref().and_then(|error| error.details.as_ref()) {
+        parts.push(describe_output("error details", details));
+    }
+    if !task.attempts.is_empty() {
+        parts.push(format!("history\n{}", history(task)));
+    }
+    parts.join("\n\n")
+}
+
+fn show_millis(ms: i64) -> String {
+    values::show_duration(std::time::Duration::from_millis(u64::try_from(ms).unwrap_or_default()))
+}
+
+/// What the exec worker reports is shown as a program's output; anything else as a payload.
+fn describe_output(title: &str, payload: &v1::Payload) -> String {
+    let Ok(exec) = serde_json::from_slice::<ExecResult>(&payload.data) else {
+        return format!("{title}\n{}", indented(&PayloadView::of(payload).describe()));
+    };
+    let end = match (exec.exit_code, exec.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => "ended without a status".to_owned(),
+    };
+    let mut text = format!("{title}\n  {end} after {} ms", exec.duration_ms);
+    for (name, tail, cut) in
+        [("stdout", exec.stdout, exec.stdout_truncated), ("stderr", exec.stderr, exec.stderr_truncated)]
+    {
+        if !tail.is_empty() {
+            let cut = if cut { " (its end)" } else { "" };
+            text = format!("{text}\n  {name}{cut}\n{}", indented(&indented(&tail)));
+        }
+    }
+    text
+}
+
+fn history(task: &v1::Task) -> String {
+    let rows = task.attempts.iter().map(|attempt| {
+        let view = AttemptView::of(attempt);
+        let took = match (attempt.started_at.and_then(from_timestamp), attempt.ended_at.and_then(from_timestamp)) {
+            (Some(start), Some(end)) => format!("{} ms", end.since(start).as_millis()),
+            _ => String::new(),
+        };
+        [
+            view.number.to_string(),
+            view.token.to_string(),
+            view.worker_name,
+            view.started_at.unwrap_or_default(),
+            took,
+            view.outcome.unwrap_or_else(|| "running".to_owned()),
+            view.error.map(|error| format!("{}: {}", error.kind, error.message)).unwrap_or_default(),
+        ]
+    });
+    indented(&table(Some(["ATTEMPT", "TOKEN", "WORKER", "STARTED", "TOOK", "OUTCOME", "ERROR"]), rows))
+}

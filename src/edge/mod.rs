@@ -1,0 +1,12 @@
+//! The edges that the simulator swaps. `cfg(madsim)` stands here and nowhere else.
+
+#[cfg(feature = "server")]
+pub mod grpc;
+#[cfg(test)]
+#[cfg(all(feature = "server", not(madsim)))]
+mod grpc_tests;
+pub mod net;
+pub mod signal;
+mod system_clock;
+
+pub use system_clock::SystemClock;

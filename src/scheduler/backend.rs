@@ -1,0 +1,284 @@
+//! The scheduler as the gRPC services see it.
+
+use std::{sync::Arc, time::Duration};
+
+use escapement_engine::{
+    ScheduleUid, TaskId,
+    name::{Namespace, ScheduleId},
+};
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::oneshot;
+
+use super::{
+    Scheduler, Shared,
+    core::Message,
+    counters,
+    submitting::{SubmitFailed, SubmitJob},
+    transactions::{self, DueTick, Refusal, SubmitRefusal},
+    watch::Subscription,
+};
+use crate::{
+    api::backend::{
+        Backend, Counters, Progress, SchedulePage, StatusView, Submitted, TaskPage, WatchEvent, WatchStream,
+    },
+    error::{ApiError, Reason},
+    model::{NewTask, Occurrence, ScheduleSpec, ScheduleView, TaskFilter, TaskView},
+    store::{RunError, StoreError, metrics::KindSnapshot},
+};
+
+/// A watcher looks again after this long, in case a hint was lost.
+const WATCH_POLL: Duration = Duration::from_secs(1);
+
+/// When a caller should try again after a failure of the store.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+type Answer<T> = Result<T, ApiError>;
+
+impl Backend for Scheduler {
+    async fn submit(&self, tasks: Vec<NewTask>) -> Vec<Answer<Submitted>> {
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        let (reply, results) = oneshot::channel();
+        let ended = || ApiError::new(Reason::ShuttingDown, "the server is shutting down");
+        if self.shared().submits.send(SubmitJob { tasks, reply }).await.is_err() {
+            return ids.iter().map(|_| Err(ended())).collect();
+        }
+        match results.await {
+            Ok(Ok(results)) => {
+                results.into_iter().map(|result| result.map(submitted).map_err(submit_refused)).collect()
+            }
+            Ok(Err(failed)) => ids.iter().map(|_| Err(submit_failed(&failed))).collect(),
+            Err(_) => ids.iter().map(|_| Err(ended())).collect(),
+        }
+    }
+
+    async fn get_task(&self, namespace: Namespace, id: TaskId) -> Answer<TaskView> {
+        let Shared { db, shards, .. } = &**self.shared();
+        let view = transactions::get_task(db, *shards, &namespace, id).await.map_err(failed)?;
+        view.ok_or_else(|| refused(Refusal::TaskNotFound(id)))
+    }
+
+    async fn list_tasks(&self, filter: TaskFilter, after: Option<TaskId>, limit: u32) -> Answer<TaskPage> {
+        let Shared { db, shards, .. } = &**self.shared();
+        let (tasks, next) =
+            transactions::list_tasks(db, *shards, &filter, after, limit as usize).await.map_err(failed)?;
+        Ok(TaskPage { tasks, next })
+    }
+
+    async fn cancel_task(&self, namespace: Namespace, id: TaskId, reason: String) -> Answer<TaskView> {
+        let Shared { db, shards, clock, .. } = &**self.shared();
+        let cancelled =
+            transactions::cancel(db, *shards, &namespace, id, &reason, clock.now()).await.map_err(failed)?;
+        self.shared().tell(Message::Cancelled { id, running: cancelled.running }).await;
+        Ok(cancelled.view)
+    }
+
+    async fn watch_task(&self, namespace: Namespace, id: TaskId) -> Answer<WatchStream> {
+        // Subscribed before the first look, so that no change falls between.
+        let subscription = self.shared().watches.subscribe(id);
+        let first = self.get_task(namespace.clone(), id).await?;
+        let watch = Watch { scheduler: self.clone(), namespace, id, subscription, shown: None, next: Some(first) };
+        Ok(stream::unfold(watch, Watch::step).boxed())
+    }
+
+    async fn create_schedule(&self, spec: ScheduleSpec) -> Answer<(ScheduleView, bool)> {
+        let Shared { db, shards, clock, rng, .. } = &**self.shared();
+        let now = clock.now();
+        let uid = ScheduleUid::from_parts(now, rng.u128());
+        let (row, created) = transactions::create_schedule(db, *shards, &spec, uid, now).await.map_err(failed)?;
+        self.tick_moved(&row).await;
+        Ok((row, created))
+    }
+
+    async fn get_schedule(&self, namespace: Namespace, id: ScheduleId) -> Answer<ScheduleView> {
+        transactions::get_schedule(&self.shared().db, &namespace, &id).await.map_err(failed)
+    }
+
+    async fn list_schedules(
+        &self,
+        namespace: Namespace,
+        after: Option<ScheduleId>,
+        limit: u32,
+    ) -> Answer<SchedulePage> {
+        let db = &self.shared().db;
+        let (schedules, more) =
+            transactions::list_schedules(db, &namespace, after.as_ref(), limit as usize).await.map_err(failed)?;
+        let next = schedules.last().filter(|_| more).map(|row| row.spec.id.clone());
+        Ok(SchedulePage { schedules, next })
+    }
+
+    async fn pause_schedule(&self, namespace: Namespace, id: ScheduleId) -> Answer<ScheduleView> {
+        let Shared { db, shards, .. } = &**self.shared();
+        let row = transactions::pause_schedule(db, *shards, &namespace, &id).await.map_err(failed)?;
+        self.tick_moved(&row).await;
+        Ok(row)
+    }
+
+    async fn resume_schedule(&self, namespace: Namespace, id: ScheduleId) -> Answer<ScheduleView> {
+        let Shared { db, shards, clock, .. } = &**self.shared();
+        let row = transactions::resume_schedule(db, *shards, &namespace, &id, clock.now()).await.map_err(failed)?;
+        self.tick_moved(&row).await;
+        Ok(row)
+    }
+
+    async fn delete_schedule(&self, namespace: Namespace, id: ScheduleId) -> Answer<()> {
+        let Shared { db, shards, .. } = &**self.shared();
+        // Its tick, should memory hold one, finds nothing.
+        transactions::delete_schedule(db, *shards, &namespace, &id).await.map_err(failed)
+    }
+
+    async fn trigger_schedule(&self, namespace: Namespace, id: ScheduleId, task: Option<TaskId>) -> Answer<TaskId> {
+        let row = self.get_schedule(namespace, id).await?;
+        let now = self.shared().clock.now();
+        let task = NewTask {
+            id: task.unwrap_or_else(|| self.shared().rng.task_id(now)),
+            namespace: row.spec.namespace.clone(),
+            template: row.spec.template.clone(),
+            due: now,
+            deadline: row.spec.deadline_after.map(|span| now.saturating_add(span)),
+            idempotency: None,
+            submitted: now,
+            occurrence: Some(Occurrence { schedule: row.spec.id, nominal: None }),
+            content_hash: row.spec.content_hash,
+        };
+        let results = self.submit(vec![task]).await;
+        let first = results.into_iter().next().expect("one task, one result");
+        first.map(|submitted| submitted.id)
+    }
+
+    async fn status(&self) -> Answer<StatusView> {
+        let shared = self.shared();
+        let core = Scheduler::status(self).await;
+        let store = shared.db.metrics();
+        let conflicts = |kind: &KindSnapshot| kind.retries.get(&StoreError::NOT_COMMITTED).copied().unwrap_or(0);
+        Ok(StatusView {
+            started: shared.started,
+            store: shared.db.kind().to_owned(),
+            format_version: transactions::FORMAT_VERSION,
+            session: self.session(),
+            shards_owned: u32::try_from(shared.ownership.shards.len()).unwrap_or(u32::MAX),
+            shards_total: shared.shards,
+            queues: core.queues,
+            workers: core.workers,
+            wheel_entries: core.wheel_entries,
+            schedules_active: core.schedules,
+            counters: Counters {
+                tasks_submitted: counters::read(&shared.counters.submitted),
+                attempts_started: counters::read(&shared.counters.started),
+                completions_accepted: counters::read(&shared.counters.accepted),
+                completions_refused: counters::read(&shared.counters.refused),
+                attempts_expired: counters::read(&shared.counters.expired),
+                store_transactions: store.values().map(|kind| kind.committed).sum(),
+                store_conflicts: store.values().map(conflicts).sum(),
+            },
+        })
+    }
+}
+
+impl Scheduler {
+    async fn tick_moved(&self, row: &ScheduleView) {
+        let shard = row.uid.shard(self.shared().shards);
+        let next = row.next.map(|at| DueTick { shard, at, uid: row.uid });
+        self.shared().tell(Message::TickMoved { uid: row.uid, next }).await;
+    }
+}
+
+/// A watch on a task: looks when told, and from time to time anyhow.
+struct Watch {
+    scheduler: Scheduler,
+    namespace: Namespace,
+    id: TaskId,
+    subscription: Subscription,
+    shown: Option<TaskView>,
+    next: Option<TaskView>,
+}
+
+impl Watch {
+    async fn step(mut self) -> Option<(Answer<WatchEvent>, Self)> {
+        if self.shown.as_ref().is_some_and(|shown| shown.state.is_terminal()) {
+            return None;
+        }
+        loop {
+            if let Some(view) = self.next.take().filter(|view| self.shown.as_ref() != Some(view)) {
+                self.shown = Some(view.clone());
+                return Some((Ok(WatchEvent::Task(Box::new(view))), self));
+            }
+            let clock = Arc::clone(&self.scheduler.shared().clock);
+            let told = tokio::select! {
+                biased;
+                changed = self.subscription.hints.changed() => changed.is_ok(),
+                () = clock.sleep(WATCH_POLL) => false,
+            };
+            if told && let Some(progress) = self.progress() {
+                return Some((Ok(WatchEvent::Progress(progress)), self));
+            }
+            match self.scheduler.get_task(self.namespace.clone(), self.id).await {
+                Ok(view) => self.next = Some(view),
+                Err(error) => return Some((Err(error), self)),
+            }
+        }
+    }
+
+    /// The progress of the attempt that was shown as running, if that is what the hint is.
+    fn progress(&mut self) -> Option<Progress> {
+        let hint = self.subscription.hints.borrow_and_update();
+        let progress = hint.progress.as_ref()?;
+        let running = self.shown.as_ref()?.attempts.last()?;
+        (running.token == progress.token && running.ended.is_none()).then(|| Progress {
+            attempt: running.number,
+            payload: progress.payload.clone(),
+            reported: progress.reported,
+        })
+    }
+}
+
+fn submitted(submitted: transactions::Submitted) -> Submitted {
+    Submitted { id: submitted.id, due: submitted.due, created: submitted.created }
+}
+
+fn submit_refused(refusal: SubmitRefusal) -> ApiError {
+    match refusal {
+        SubmitRefusal::IdTaken(id) => {
+            ApiError::new(Reason::TaskExists, format!("task {id} exists with other content; a new task needs a new id"))
+        }
+        SubmitRefusal::KeyTaken(id) => ApiError::new(
+            Reason::IdempotencyConflict,
+            format!("the idempotency key belongs to task {id}, which has other content"),
+        ),
+    }
+}
+
+fn submit_failed(failure: &SubmitFailed) -> ApiError {
+    let reason = if failure.storage_full { Reason::StorageFull } else { Reason::StoreUnavailable };
+    ApiError::new(reason, failure.message.clone()).with_retry_after(STORE_RETRY_AFTER)
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    let message = refusal.to_string();
+    let reason = match refusal {
+        Refusal::NotOwner(_) => Reason::NotOwner,
+        Refusal::TaskNotFound(_) => Reason::TaskNotFound,
+        Refusal::TaskEnded(..) => Reason::TaskAlreadyEnded,
+        Refusal::ScheduleNotFound(_) => Reason::ScheduleNotFound,
+        Refusal::ScheduleExists(_) => Reason::ScheduleExists,
+        Refusal::Record(_) | Refusal::Key(_) | Refusal::FormatTooNew { .. } | Refusal::Inconsistent(_) => {
+            tracing::error!(%message, "the store holds what it cannot hold");
+            Reason::Internal
+        }
+    };
+    ApiError::new(reason, message)
+}
+
+fn failed(error: RunError<Refusal>) -> ApiError {
+    let full = super::storage_full(&error);
+    match error {
+        RunError::Refused(refusal) => refused(refusal),
+        error => {
+            let reason = match (&error, full) {
+                (_, true) => Reason::StorageFull,
+                (RunError::MaybeCommitted { .. }, _) => Reason::OutcomeUnknown,
+                _ => Reason::StoreUnavailable,
+            };
+            ApiError::new(reason, error.to_string()).with_retry_after(STORE_RETRY_AFTER)
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the core is told. Every message is about something that has happened already.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use escapement_engine::{
+    ScheduleUid, SessionId, ShardId, TaskId, Timestamp, Token,
+    dispatch::LoadRequest,
+    name::{Namespace, QueueName},
+};
+use escapement_proto::v1::ServerMessage;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    keyspace::DueStream,
+    model::NewTask,
+    scheduler::{
+        status::SchedulerStatus,
+        transactions::{
+            DuePage, DueTick, EndOutcome, EndRequest, FireOutcome, FireRequest, Refusal, TickOutcome, TickPage,
+            due_stream,
+        },
+    },
+    store::RunError,
+};
+
+/// A due entry that was committed.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) id: TaskId,
+    pub(crate) stream: DueStream,
+    pub(crate) due: Timestamp,
+    pub(crate) deadline: Option<Timestamp>,
+}
+
+impl Offer {
+    /// The first due entry of a task.
+    pub(crate) fn of(shards: u32, task: &NewTask) -> Self {
+        Self { id: task.id, stream: due_stream(shards, task), due: task.due, deadline: task.deadline }
+    }
+}
+
+/// Where a session's messages go.
+pub(crate) type Outbound = mpsc::Sender<Result<ServerMessage, tonic::Status>>;
+
+/// A worker session that opens its stream.
+#[derive(Debug)]
+pub(crate) struct SessionOpening {
+    pub(crate) session: SessionId,
+    /// Tells two streams of one session apart.
+    pub(crate) stream: u64,
+    pub(crate) worker_name: Arc<str>,
+    pub(crate) namespace: Namespace,
+    /// Queue and its own bound (0: none).
+    pub(crate) queues: Vec<(QueueName, u32)>,
+    pub(crate) held: BTreeMap<TaskId, Token>,
+    pub(crate) credits: u64,
+    pub(crate) outbound: Outbound,
+    /// Dropped when the core lets go of the stream.
+    pub(crate) hold: oneshot::Sender<()>,
+}
+
+/// Something a session did.
+#[derive(Debug)]
+pub(crate) enum SessionEvent {
+    /// It opened a stream.
+    Opened(Box<SessionOpening>),
+    /// It renewed its lease.
+    Renewed { sequence: u64 },
+    /// It granted credits, counted from the start of its stream.
+    Granted { credits_total: u64 },
+    /// It takes nothing more.
+    Draining,
+    /// Its stream broke or ended.
+    Closed,
+}
+
+/// What the core is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Due entries were committed.
+    Offered(Vec<Offer>),
+    /// A task was cancelled.
+    Cancelled { id: TaskId, running: Option<(SessionId, Token)> },
+    /// A schedule has a tick at another instant, or none any more.
+    TickMoved { uid: ScheduleUid, next: Option<DueTick> },
+    /// A page of the due index was read.
+    DueRead { request: LoadRequest, result: Result<DuePage, RunError<Refusal>> },
+    /// A shard was looked through for streams.
+    StreamsFound { streams: Vec<DueStream> },
+    /// A page of ticks was read.
+    TicksRead { shard: ShardId, page: TickPage },
+    /// A firing transaction ended.
+    Fired { requests: Arc<[FireRequest]>, result: Result<Vec<FireOutcome>, RunError<Refusal>> },
+    /// A ticking transaction ended.
+    Ticked { ticks: Arc<[DueTick]>, result: Result<Vec<TickOutcome>, RunError<Refusal>> },
+    /// Attempts were ended.
+    Ended { requests: Arc<[EndRequest]>, verdicts_to: Vec<Option<SessionId>>, outcomes: Vec<EndOutcome> },
+    /// Attempts could not be ended.
+    EndFailed { requests: Arc<[EndRequest]> },
+    /// Tasks failed by their deadline.
+    Overdue { tasks: Vec<TaskId> },
+    /// A session did something on this stream.
+    Session { session: SessionId, stream: u64, event: SessionEvent },
+    /// Somebody wants to know.
+    Status(oneshot::Sender<SchedulerStatus>),
+    /// Something of these shards may have been committed of which nobody heard.
+    Suspect(Vec<ShardId>),
+    /// Fire nothing more; tell every worker.
+    Drain,
+    /// End.
+    Stop,
+}

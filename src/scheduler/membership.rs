@@ -1,0 +1,103 @@
+//! This process's own lease. It is a length, renewed three times in it, and counted by its
+//! holder from before it wrote: so it ends here before anyone else may think it has ended.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use escapement_engine::{Monotonic, SessionId, Timestamp};
+
+use super::{RETRY_PAUSE, SchedulerOptions, Shared, transactions};
+use crate::{clock::SharedClock, records::Member, store::Database};
+
+/// Until when this process may act as the owner of its shards.
+#[derive(Debug)]
+pub(crate) struct Held {
+    until_nanos: AtomicU64,
+    lease: Duration,
+}
+
+impl Held {
+    /// Writes the first beat.
+    pub(crate) async fn begin(
+        db: &Database,
+        clock: &SharedClock,
+        session: SessionId,
+        options: &SchedulerOptions,
+        started: Timestamp,
+    ) -> transactions::Outcome<Self> {
+        let before = clock.monotonic();
+        let lease = options.member_lease;
+        let member = Member { beat: 1, lease, address: options.address.clone(), started };
+        transactions::beat(db, session, &member).await?;
+        let until = before.saturating_add(lease);
+        Ok(Self { until_nanos: AtomicU64::new(until.as_nanos()), lease })
+    }
+
+    /// Whether the lease is held at `now`.
+    pub(crate) fn at(&self, now: Monotonic) -> bool {
+        now.as_nanos() < self.until_nanos.load(Ordering::Acquire)
+    }
+
+    fn renewed(&self, before: Monotonic) {
+        self.until_nanos.store(before.saturating_add(self.lease).as_nanos(), Ordering::Release);
+    }
+}
+
+/// A store that fails for so long, other than for want of room, does not come back by itself.
+const STORE_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Renews the lease for as long as the scheduler lives.
+pub(crate) async fn renew(shared: Arc<Shared>) {
+    let options = &shared.options;
+    let mut heard = shared.clock.monotonic();
+    for beat in 2.. {
+        tokio::select! {
+            biased;
+            () = shared.core.closed() => return,
+            () = shared.clock.sleep(options.member_lease / 3) => {}
+        }
+        let before = shared.clock.monotonic();
+        let member =
+            Member { beat, lease: options.member_lease, address: options.address.clone(), started: shared.started };
+        match transactions::beat(&shared.db, shared.ownership.session, &member).await {
+            Ok(()) => {
+                shared.held.renewed(before);
+                heard = before;
+            }
+            Err(error) if super::storage_full(&error) => heard = before,
+            Err(error) => {
+                tracing::warn!(%error, "could not renew the scheduler's lease");
+                if before.since(heard) > STORE_SILENCE_MAX {
+                    tracing::error!("the store has failed for too long; the scheduler ends");
+                    return shared.tell(super::core::Message::Stop).await;
+                }
+                shared.clock.sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Distance of two pages of the sweep.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// Clears idempotency keys whose windows have passed, slowly, page after page.
+pub(crate) async fn sweep(shared: Arc<Shared>) {
+    let mut after = None;
+    loop {
+        let pause = if after.is_none() { shared.options.rescan_interval } else { SWEEP_PAUSE };
+        tokio::select! {
+            biased;
+            () = shared.core.closed() => return,
+            () = shared.clock.sleep(pause) => {}
+        }
+        match transactions::sweep_idempotency(&shared.db, after.take(), shared.clock.now()).await {
+            Ok(next) => after = next,
+            Err(error) => tracing::warn!(%error, "sweeping idempotency keys failed"),
+        }
+    }
+}

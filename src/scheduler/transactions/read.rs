@@ -1,0 +1,241 @@
+//! Reading tasks: one whole, or a page of many. Snapshot reads at one read version.
+
+use escapement_engine::{ShardId, TaskId, name::Namespace};
+use futures_util::future::try_join_all;
+
+use super::{Body, Outcome, fire::join_chunks};
+use crate::{
+    keyspace,
+    model::{Attempt, Payload, TaskFilter, TaskState, TaskView, Template},
+    records::{Head, Lease, PayloadMeta, Record as _, StoredTask},
+    store::{Database, Transaction, TransactionKind},
+};
+
+const READ: TransactionKind = TransactionKind::idempotent("read");
+
+/// Rows that one page looks at before it is handed out short.
+const SCANNED_ROWS_MAX: usize = 20_000;
+
+/// A task with payload, result and history.
+pub(crate) async fn get_task(
+    db: &Database,
+    shards: u32,
+    namespace: &Namespace,
+    id: TaskId,
+) -> Outcome<Option<TaskView>> {
+    let committed = db
+        .run(READ, |tx, _| {
+            let namespace = namespace.clone();
+            async move {
+                let shard = id.shard(shards);
+                let keys = vec![keyspace::task(shard, id), keyspace::head(shard, id), keyspace::lease(shard, id)];
+                let values = tx.raw().get_many(keys, true).await?;
+                let [task, head, lease] = &values[..] else { unreachable!("three keys, three values") };
+                let Some(task) = task.as_ref().map(StoredTask::decode).transpose()? else { return Ok(None) };
+                if task.namespace != namespace {
+                    return Ok(None);
+                }
+                let head = head.as_ref().map(Head::decode).transpose()?;
+                let lease = lease.as_ref().map(Lease::decode).transpose()?;
+                assemble(&tx, shards, id, task, head, lease).await.map(Some)
+            }
+        })
+        .await?;
+    Ok(committed.value)
+}
+
+/// Puts a whole task together from its records.
+pub(super) async fn assemble(
+    tx: &Transaction,
+    shards: u32,
+    id: TaskId,
+    task: StoredTask,
+    head: Option<Head>,
+    lease: Option<Lease>,
+) -> Body<TaskView> {
+    let shard = id.shard(shards);
+    let payload = match &task.payload {
+        Some(meta) => read_chunks(tx, meta, |chunk| keyspace::payload(shard, id, chunk)).await?,
+        None => Payload::default(),
+    };
+    let result = match head.as_ref().map(|head| (head.state, &head.result)) {
+        Some((TaskState::Succeeded, Some(meta))) => {
+            Some(read_chunks(tx, meta, |chunk| keyspace::result(shard, id, chunk)).await?)
+        }
+        Some((TaskState::Succeeded, None)) => Some(Payload::default()),
+        _ => None,
+    };
+    let started = lease.as_ref().map_or(head.as_ref().map_or(0, |it| it.attempts), |it| it.attempt);
+    let mut attempts = Vec::new();
+    if started > 1 {
+        // A task has at most ATTEMPTS_MAX attempts, so its history is one page.
+        for (_, value) in tx.get_range_snapshot(keyspace::histories(shard, id)).await?.rows {
+            attempts.push(Attempt::decode(&value)?);
+        }
+    }
+    attempts.extend(head.as_ref().and_then(|head| head.last.clone()));
+    attempts.extend(lease.as_ref().map(running_attempt));
+    let mut view = summary(id, task, head, lease);
+    view.template.payload = payload;
+    view.result = result;
+    view.attempts = attempts;
+    Ok(view)
+}
+
+async fn read_chunks(tx: &Transaction, meta: &PayloadMeta, key: impl Fn(u32) -> bytes::Bytes) -> Body<Payload> {
+    let keys: Vec<_> = (0..meta.chunks()).map(key).collect();
+    let mut values = match keys.is_empty() {
+        true => Vec::new(),
+        false => tx.raw().get_many(keys, true).await?,
+    }
+    .into_iter();
+    Ok(Payload { data: join_chunks(meta, &mut values)?, content_type: meta.content_type.clone() })
+}
+
+fn running_attempt(lease: &Lease) -> Attempt {
+    Attempt {
+        number: lease.attempt,
+        token: lease.token,
+        session: lease.session,
+        worker_name: lease.worker_name.clone(),
+        started: lease.started,
+        ended: None,
+        error: None,
+    }
+}
+
+/// A task without payload, result and history.
+fn summary(id: TaskId, task: StoredTask, head: Option<Head>, lease: Option<Lease>) -> TaskView {
+    let state = match (&lease, &head) {
+        (Some(_), _) => TaskState::Running,
+        (None, Some(head)) => head.state,
+        (None, None) => TaskState::Scheduled,
+    };
+    let last_error = head
+        .as_ref()
+        .and_then(|head| head.ended_by.clone().or_else(|| head.last.as_ref().and_then(|last| last.error.clone())));
+    TaskView {
+        id,
+        namespace: task.namespace,
+        template: Template { payload: Payload::default(), ..task.template },
+        due: lease.as_ref().map(|it| it.due).or(head.as_ref().map(|it| it.due)).unwrap_or(task.due),
+        deadline: task.deadline,
+        idempotency_key: task.idempotency_key,
+        submitted: task.submitted,
+        occurrence: task.occurrence,
+        state,
+        attempts_started: lease.as_ref().map_or(head.as_ref().map_or(0, |it| it.attempts), |it| it.attempt),
+        finished: head.as_ref().and_then(|it| it.finished),
+        result: None,
+        error: last_error.filter(|_| state != TaskState::Succeeded),
+        attempts: Vec::new(),
+        cancel_reason: head.map(|it| it.cancel_reason).unwrap_or_default(),
+    }
+}
+
+/// A page of tasks in id order, and the id after which the next page begins, if there may be one.
+pub(crate) type TaskPage = (Vec<TaskView>, Option<TaskId>);
+
+/// Lists the tasks after `after` that pass the filter, at most `limit` of them.
+pub(crate) async fn list_tasks(
+    db: &Database,
+    shards: u32,
+    filter: &TaskFilter,
+    after: Option<TaskId>,
+    limit: usize,
+) -> Outcome<TaskPage> {
+    let committed = db
+        .run(READ, |tx, _| {
+            let filter = filter.clone();
+            async move { page(&tx, shards, &filter, after, limit).await }
+        })
+        .await?;
+    Ok(committed.value)
+}
+
+async fn page(
+    tx: &Transaction,
+    shards: u32,
+    filter: &TaskFilter,
+    mut after: Option<TaskId>,
+    limit: usize,
+) -> Body<TaskPage> {
+    let mut found = Vec::new();
+    let mut scanned = 0;
+    while scanned < SCANNED_ROWS_MAX {
+        let per_shard = (limit * 2 / shards as usize + 8).min(1000);
+        let reads = (0..shards).map(|shard| shard_rows(tx, ShardId(shard), after, per_shard));
+        let pages = try_join_all(reads).await?;
+        // Beyond the last row of a shard that has more, the order is not known yet.
+        let horizon = pages.iter().filter(|page| page.more).filter_map(|page| page.last).min();
+        let mut rows: Vec<_> = pages.into_iter().flat_map(|page| page.rows).collect();
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        scanned += rows.len();
+        rows.retain(|(id, _)| horizon.is_none_or(|horizon| *id <= horizon));
+        let last = rows.last().map(|(id, _)| *id);
+        let candidates = rows.into_iter().filter(|(_, task)| passes(filter, task)).collect();
+        for view in with_states(tx, shards, candidates).await? {
+            if !passes_state(filter, &view) {
+                continue;
+            }
+            found.push(view);
+            if found.len() == limit {
+                let next = found.last().map(|view| view.id);
+                return Ok((found, next));
+            }
+        }
+        if horizon.is_none() {
+            return Ok((found, None));
+        }
+        after = last;
+    }
+    Ok((found, after))
+}
+
+struct ShardRows {
+    rows: Vec<(TaskId, StoredTask)>,
+    last: Option<TaskId>,
+    more: bool,
+}
+
+async fn shard_rows(tx: &Transaction, shard: ShardId, after: Option<TaskId>, limit: usize) -> Body<ShardRows> {
+    let page = tx.get_range_snapshot(keyspace::tasks(shard, after).limit(limit)).await?;
+    let mut rows = Vec::with_capacity(page.rows.len());
+    for (key, value) in &page.rows {
+        rows.push((keyspace::parse_task(key)?, StoredTask::decode(value)?));
+    }
+    Ok(ShardRows { last: rows.last().map(|(id, _)| *id), rows, more: page.more })
+}
+
+fn passes(filter: &TaskFilter, task: &StoredTask) -> bool {
+    let schedule = task.occurrence.as_ref().map(|it| &it.schedule);
+    task.namespace == filter.namespace
+        && filter.queue.as_ref().is_none_or(|queue| *queue == task.template.queue)
+        && filter.schedule.as_ref().is_none_or(|id| schedule == Some(id))
+        && filter.labels.iter().all(|(key, value)| task.template.labels.get(key) == Some(value))
+}
+
+fn passes_state(filter: &TaskFilter, view: &TaskView) -> bool {
+    (filter.states.is_empty() || filter.states.contains(&view.state))
+        && filter.due_from.is_none_or(|from| view.due >= from)
+        && filter.due_until.is_none_or(|until| view.due < until)
+}
+
+async fn with_states(tx: &Transaction, shards: u32, tasks: Vec<(TaskId, StoredTask)>) -> Body<Vec<TaskView>> {
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut keys = Vec::with_capacity(tasks.len() * 2);
+    for (id, _) in &tasks {
+        let shard = id.shard(shards);
+        keys.extend([keyspace::head(shard, *id), keyspace::lease(shard, *id)]);
+    }
+    let values = tx.raw().get_many(keys, true).await?;
+    let mut views = Vec::with_capacity(tasks.len());
+    for ((id, task), pair) in tasks.into_iter().zip(values.chunks_exact(2)) {
+        let head = pair[0].as_ref().map(Head::decode).transpose()?;
+        let lease = pair[1].as_ref().map(Lease::decode).transpose()?;
+        views.push(summary(id, task, head, lease));
+    }
+    Ok(views)
+}

@@ -1,0 +1,135 @@
+//! Ticks: a schedule's instant has come, and its occurrence becomes a task. The occurrence's
+//! task and the schedule's next instant are one commit, so none is missing and none is twice.
+
+use std::sync::Arc;
+
+use escapement_engine::{ScheduleUid, ShardId, TaskId, Timestamp};
+
+use super::{Body, Outcome, Ownership, distinct_shards, read_record, schedule, submit};
+use crate::{
+    keyspace,
+    model::{NewTask, Occurrence, ScheduleState},
+    records::{Record as _, ScheduleRow, Tick},
+    store::{Abort, Database, Transaction, TransactionKind},
+};
+
+/// A tick whose instant has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DueTick {
+    pub(crate) shard: ShardId,
+    pub(crate) at: Timestamp,
+    pub(crate) uid: ScheduleUid,
+}
+
+/// What became of a tick.
+#[derive(Debug)]
+pub(crate) struct TickOutcome {
+    /// Tasks made: one for each instant that has passed, up to the limit.
+    pub(crate) tasks: Vec<NewTask>,
+    /// The schedule's next tick.
+    pub(crate) next: Option<DueTick>,
+    /// The tick was not there (any more).
+    pub(crate) absent: bool,
+}
+
+/// Makes tasks of all instants up to `now`, at most `limit` for each schedule; what is beyond
+/// stays with the next tick.
+pub(crate) async fn tick(
+    db: &Database,
+    ownership: &Ownership,
+    shards: u32,
+    ticks: Arc<[DueTick]>,
+    now: Timestamp,
+    limit: usize,
+) -> Outcome<Vec<TickOutcome>> {
+    let committed = db
+        .run(TransactionKind::idempotent("tick"), |tx, _| {
+            let (ownership, ticks) = (ownership.clone(), Arc::clone(&ticks));
+            async move { body(&tx, &ownership, shards, &ticks, now, limit).await }
+        })
+        .await?;
+    Ok(committed.value)
+}
+
+async fn body(
+    tx: &Transaction,
+    ownership: &Ownership,
+    shards: u32,
+    ticks: &[DueTick],
+    now: Timestamp,
+    limit: usize,
+) -> Body<Vec<TickOutcome>> {
+    let owned = distinct_shards(ticks.iter().map(|it| it.shard));
+    let mut keys = Ownership::fence_keys(&owned);
+    keys.extend(ticks.iter().map(|it| keyspace::tick(it.shard, it.at, it.uid)));
+    let mut values = tx.get_many(keys).await?;
+    let rows = values.split_off(owned.len());
+    ownership.check(&owned, &values)?;
+    let mut outcomes = Vec::with_capacity(ticks.len());
+    for (tick, row) in ticks.iter().zip(rows) {
+        outcomes.push(match row.as_ref().map(Tick::decode).transpose()? {
+            Some(row) => match one(tx, shards, tick, row, now, limit).await {
+                // One schedule that cannot be read must not hold up the others. It is tried
+                // again with the next rescan.
+                Err(Abort::Refuse(refusal)) => {
+                    tracing::error!(%refusal, schedule = %tick.uid, "a schedule cannot be read");
+                    TickOutcome { tasks: Vec::new(), next: None, absent: false }
+                }
+                outcome => outcome?,
+            },
+            // Paused, deleted, or done by an earlier try: the tick index tells what comes next.
+            None => TickOutcome { tasks: Vec::new(), next: None, absent: true },
+        });
+    }
+    Ok(outcomes)
+}
+
+async fn one(
+    tx: &Transaction,
+    shards: u32,
+    tick: &DueTick,
+    index: Tick,
+    now: Timestamp,
+    limit: usize,
+) -> Body<TickOutcome> {
+    let before = read_record::<ScheduleRow>(tx, keyspace::schedule(&index.namespace, &index.id)).await?;
+    let Some(before) = before.filter(|row| row.uid == tick.uid && row.next == Some(tick.at)) else {
+        return Err(
+            super::Refusal::Inconsistent(format!("a tick of schedule {} that it does not have", index.id)).into()
+        );
+    };
+    let mut after = before.clone();
+    let mut tasks = Vec::new();
+    while let Some(nominal) = after.next.filter(|next| *next <= now && tasks.len() < limit) {
+        tasks.push(occurrence(&after, nominal, now));
+        after.last = Some(nominal);
+        after.occurrences += 1;
+        after.next = schedule::next_occurrence(&after.spec, nominal)?;
+    }
+    if after.next.is_none() {
+        after.state = ScheduleState::Finished;
+    }
+    // Nothing is written before everything could be read.
+    for task in &tasks {
+        submit::write_task(tx, shards, task)?;
+    }
+    if after != before {
+        schedule::rewrite(tx, shards, &before, &after)?;
+    }
+    let next = after.next.map(|at| DueTick { at, ..tick.clone() });
+    Ok(TickOutcome { tasks, next, absent: false })
+}
+
+fn occurrence(row: &ScheduleRow, nominal: Timestamp, now: Timestamp) -> NewTask {
+    NewTask {
+        id: TaskId::of_occurrence(row.uid, nominal),
+        namespace: row.spec.namespace.clone(),
+        template: row.spec.template.clone(),
+        due: nominal,
+        deadline: row.spec.deadline_after.map(|span| nominal.saturating_add(span)),
+        idempotency: None,
+        submitted: now,
+        occurrence: Some(Occurrence { schedule: row.spec.id.clone(), nominal: Some(nominal) }),
+        content_hash: row.spec.content_hash,
+    }
+}

@@ -1,0 +1,99 @@
+//! The data directory: who holds it and what format it has.
+
+use std::{
+    fs,
+    io::{self, Read as _, Seek as _, Write as _},
+    path::Path,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::error::OpenError;
+
+/// Format that this program writes, and the newest that it reads.
+pub(super) const FORMAT: u32 = 1;
+const MAGIC: &str = "escapement embedded store";
+const FORMAT_FILE: &str = "FORMAT";
+const LOCK_FILE: &str = "LOCK";
+const READY: &str = "ready";
+
+/// Holds the directory until dropped; the kernel lets go of it when the process dies.
+#[derive(Debug)]
+pub(super) struct DirLock {
+    _file: fs::File,
+}
+
+/// Takes the directory, which is created if needed.
+pub(super) fn lock(dir: &Path) -> Result<DirLock, OpenError> {
+    fs::create_dir_all(dir).map_err(OpenError::io("create", dir))?;
+    let path = dir.join(LOCK_FILE);
+    // A directory of somebody else stays as it is.
+    if !path.exists() {
+        refuse_foreign(dir)?;
+    }
+    let opened = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = opened.map_err(OpenError::io("open", path.clone()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            let pid = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
+            return Err(OpenError::Locked { path: dir.to_owned(), pid });
+        }
+        Err(error) => return Err(OpenError::io("lock", path)(error.into())),
+    }
+    let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    noted.map_err(OpenError::io("write", path))?;
+    Ok(DirLock { _file: file })
+}
+
+/// Whether the directory is new (or its first start did not come to its end).
+pub(super) fn check_format(dir: &Path) -> Result<bool, OpenError> {
+    let path = dir.join(FORMAT_FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            refuse_foreign(dir)?;
+            write_format(dir, "new")?;
+            return Ok(true);
+        }
+        Err(error) => return Err(OpenError::io("read", path)(error)),
+    };
+    let foreign = || OpenError::Foreign { path: dir.to_owned(), found: format!("its {FORMAT_FILE} file is unknown") };
+    let mut lines = text.lines();
+    if lines.next() != Some(MAGIC) {
+        return Err(foreign());
+    }
+    let found = lines.next().and_then(|line| line.strip_prefix("format ")?.parse().ok()).ok_or_else(foreign)?;
+    if found > FORMAT {
+        return Err(OpenError::FormatTooNew { path: dir.to_owned(), found, supported: FORMAT });
+    }
+    Ok(lines.next() != Some(READY))
+}
+
+/// The first start has come to its end: from now on nothing may be missing.
+pub(super) fn mark_ready(dir: &Path) -> Result<(), OpenError> {
+    write_format(dir, READY)
+}
+
+fn write_format(dir: &Path, state: &str) -> Result<(), OpenError> {
+    let new = dir.join("FORMAT.tmp");
+    let written = fs::File::create(&new).and_then(|mut file| {
+        write!(file, "{MAGIC}\nformat {FORMAT}\n{state}\n")?;
+        file.sync_all()?;
+        fs::rename(&new, dir.join(FORMAT_FILE))?;
+        fs::File::open(dir)?.sync_all()
+    });
+    written.map_err(OpenError::io("write", new))
+}
+
+fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
+    for entry in fs::read_dir(dir).map_err(OpenError::io("list", dir))? {
+        let name = entry.map_err(OpenError::io("list", dir))?.file_name();
+        if name != LOCK_FILE && name != "FORMAT.tmp" && name != FORMAT_FILE && name != "lost+found" {
+            let found = format!("it holds {}", name.to_string_lossy());
+            return Err(OpenError::Foreign { path: dir.to_owned(), found });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! What happens when the disk does not do as it is told.
+
+use std::{io::ErrorKind, sync::Arc};
+
+use super::{
+    all, commit,
+    files::{Event, Handle, TestFiles},
+    newest, open, open_with, until, value, wait,
+};
+use crate::store::{
+    EmbeddedEngine, EmbeddedOptions, StoreError,
+    engine::Engine as _,
+    mvcc::tests::{bytes, one, set},
+};
+
+fn faulty() -> (tempfile::TempDir, Arc<TestFiles>, EmbeddedEngine) {
+    let dir = tempfile::tempdir().unwrap();
+    let files = TestFiles::new();
+    let options = EmbeddedOptions { files: Arc::new(Handle(Arc::clone(&files))), ..EmbeddedOptions::default() };
+    let engine = open_with(dir.path(), options).unwrap();
+    (dir, files, engine)
+}
+
+#[test]
+fn an_acknowledgement_comes_after_the_sync_of_its_frame() {
+    let (_dir, files, engine) = faulty();
+    files.events.lock().unwrap().clear();
+    for number in 0..20 {
+        commit(&engine, set("a", &number.to_string())).unwrap();
+        files.note(Event::Ack);
+    }
+    let events = files.events.lock().unwrap().clone();
+    assert_eq!(events, [Event::Write, Event::Synced, Event::Ack].repeat(20));
+}
+
+#[test]
+fn nothing_is_acknowledged_or_readable_while_its_sync_is_under_way() {
+    let (_dir, files, engine) = faulty();
+    commit(&engine, set("a", "1")).unwrap();
+    let _release = files.release_at_end();
+    files.set(|faults| faults.hold_syncs = true);
+    let under_way = engine.commit(set("a", "2"));
+    until("the sync is under way", || files.held() == 1);
+    // These are staged on top of it meanwhile.
+    let later: Vec<_> = (0..200).map(|number| engine.commit(set("a", &format!("later {number}")))).collect();
+    assert_eq!(value(&engine, "a"), Some(bytes("1")));
+    let before = newest(&engine);
+    files.set(|faults| faults.hold_syncs = false);
+    wait(under_way).unwrap();
+    for commit in later {
+        assert!(wait(commit).unwrap().version > before);
+    }
+    assert_eq!(value(&engine, "a"), Some(bytes("later 199")));
+    assert!(engine.stats().syncs <= 5, "the 200 shared their syncs: {:?}", engine.stats());
+}
+
+#[test]
+fn a_full_disk_fails_the_commit_and_later_ones_work_again() {
+    for partly in [0, 1, 31, 40, 1 << 20] {
+        let (dir, files, engine) = faulty();
+        commit(&engine, set("a", "1")).unwrap();
+        files.set(|faults| faults.write = Some((partly, ErrorKind::StorageFull)));
+        let refused = commit(&engine, set("a", "2 and more than a few bytes")).unwrap_err();
+        assert_eq!(refused.code, StoreError::STORAGE_FULL);
+        assert!(refused.context.contains("no storage space"), "{refused}");
+        assert_eq!(value(&engine, "a"), Some(bytes("1")));
+        files.set(|faults| faults.write = None);
+        // A commit that read what the failed one wrote is not refused for ever.
+        let mut request = set("b", "3");
+        request.read_version = Some(newest(&engine));
+        request.read_conflicts = vec![one(&bytes("a"))];
+        commit(&engine, request).unwrap();
+        let state = all(&engine);
+        assert_eq!(state, [(bytes("a"), bytes("1")), (bytes("b"), bytes("3"))]);
+        drop(engine);
+        assert_eq!(all(&open(dir.path())), state);
+    }
+}
+
+#[test]
+fn what_was_staged_on_top_of_a_failed_write_fails_with_it() {
+    let (_dir, files, engine) = faulty();
+    commit(&engine, set("a", "1")).unwrap();
+    let _release = files.release_at_end();
+    files.set(|faults| faults.hold_syncs = true);
+    let good = engine.commit(set("b", "1"));
+    until("the sync is under way", || files.held() == 1);
+    files.set(|faults| faults.write = Some((10, ErrorKind::StorageFull)));
+    let bad: Vec<_> = (0..100).map(|_| engine.commit(set("a", "2"))).collect();
+    files.set(|faults| faults.hold_syncs = false);
+    wait(good).unwrap();
+    for commit in bad {
+        assert_eq!(wait(commit).unwrap_err().code, StoreError::STORAGE_FULL);
+    }
+    assert_eq!(value(&engine, "a"), Some(bytes("1")));
+    files.set(|faults| faults.write = None);
+    commit(&engine, set("a", "3")).unwrap();
+    assert_eq!(value(&engine, "a"), Some(bytes("3")));
+}
+
+#[test]
+fn a_failed_sync_ends_all_commits_until_the_store_is_opened_again() {
+    let (dir, files, engine) = faulty();
+    commit(&engine, set("a", "1")).unwrap();
+    files.set(|faults| faults.sync = Some(ErrorKind::Other));
+    assert_eq!(commit(&engine, set("a", "2")).unwrap_err().code, StoreError::OPERATION_FAILED);
+    files.set(|faults| faults.sync = None);
+    let refused = commit(&engine, set("a", "3")).unwrap_err();
+    assert_eq!(refused.code, StoreError::OPERATION_FAILED);
+    assert!(refused.context.contains("until the store is opened again"), "{refused}");
+    assert_eq!(value(&engine, "a"), Some(bytes("1")), "reads go on");
+    drop(engine);
+    let engine = open(dir.path());
+    assert!(value(&engine, "a") != Some(bytes("3")), "what was refused is not there");
+    commit(&engine, set("a", "4")).unwrap();
+}
+
+#[test]
+fn a_write_that_cannot_be_cut_off_ends_all_commits() {
+    let (_dir, files, engine) = faulty();
+    files.set(|faults| {
+        faults.write = Some((5, ErrorKind::StorageFull));
+        faults.set_len = true;
+    });
+    assert!(commit(&engine, set("a", "1")).is_err());
+    files.set(|faults| faults.write = None);
+    assert_eq!(commit(&engine, set("a", "2")).unwrap_err().code, StoreError::OPERATION_FAILED);
+}

@@ -1,0 +1,180 @@
+//! Limits with their codes, and what a transaction is too late for.
+
+use super::*;
+use crate::store::{
+    ConflictKind, MutationKind as M, StreamingMode, TransactionOption,
+    limits::{KEY_BYTES_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX},
+};
+
+#[test]
+fn keys_and_values_are_refused_just_above_their_limits() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    tx.set(vec![1; KEY_BYTES_MAX], vec![1; VALUE_BYTES_MAX]).unwrap();
+    assert_eq!(code(tx.set(vec![1; KEY_BYTES_MAX + 1], "")), StoreError::KEY_TOO_LARGE);
+    assert_eq!(code(tx.set("a", vec![1; VALUE_BYTES_MAX + 1])), StoreError::VALUE_TOO_LARGE);
+    let operand = tx.raw().mutate(M::Add, "a".into(), vec![1; VALUE_BYTES_MAX + 1].into());
+    assert_eq!(code(operand), StoreError::VALUE_TOO_LARGE);
+    assert_eq!(code(now(tx.raw().watch(vec![1; KEY_BYTES_MAX + 1].into()))), StoreError::KEY_TOO_LARGE);
+    // No such key can exist: reading finds nothing, clearing does nothing.
+    assert_eq!(now(tx.get(vec![1; KEY_BYTES_MAX + 1])).unwrap(), None);
+    tx.clear(vec![1; KEY_BYTES_MAX + 1]).unwrap();
+    commit(&tx).unwrap();
+    assert_eq!(it.engine.inner().requests[0].mutations.len(), 1);
+}
+
+#[test]
+fn keys_from_ff_on_are_outside_the_legal_range() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    let key = || Bytes::from_static(b"\xff");
+    assert_eq!(code(tx.set(key(), "")), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
+    assert_eq!(code(tx.clear(key())), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
+    assert_eq!(code(tx.raw().mutate(M::Add, key(), key())), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
+    assert_eq!(code(now(tx.get(key()))), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
+    assert_eq!(code(now(tx.raw().watch(key()))), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
+    assert_eq!(code(tx.clear_range("a", &b"\xff\0"[..])), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
+    tx.clear_range("", key()).unwrap();
+    tx.set(&b"\xfe\xff"[..], "").unwrap();
+    assert_eq!(code(tx.clear_range("b", "a")), StoreError::INVERTED_RANGE);
+    tx.clear_range("b", "b").unwrap();
+    commit(&tx).unwrap();
+}
+
+#[test]
+fn a_transaction_too_large_is_refused_at_its_commit() {
+    let it = setup(&[]);
+    let fill = |tx: &Transaction, values: usize| {
+        for number in 0..values {
+            tx.set(format!("{number:04}"), vec![1; VALUE_BYTES_MAX]).unwrap();
+        }
+    };
+    let tx = it.db.begin();
+    fill(&tx, TRANSACTION_BYTES_MAX / VALUE_BYTES_MAX - 1);
+    commit(&tx).unwrap();
+    let tx = it.db.begin();
+    fill(&tx, TRANSACTION_BYTES_MAX / VALUE_BYTES_MAX);
+    assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_TOO_LARGE);
+    assert_eq!(it.engine.inner().requests.len(), 1);
+}
+
+#[test]
+fn the_size_limit_can_be_lowered_and_counts_conflict_ranges() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    tx.raw().set_option(TransactionOption::SizeLimit(200)).unwrap();
+    tx.set("a", "").unwrap();
+    tx.raw().add_conflict_range(vec![b'c'; 100].into(), vec![b'd'; 100].into(), ConflictKind::Read).unwrap();
+    assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_TOO_LARGE);
+    for wrong in [TransactionOption::SizeLimit(31), TransactionOption::SizeLimit(TRANSACTION_BYTES_MAX + 1)] {
+        assert_eq!(code(it.db.begin().raw().set_option(wrong)), StoreError::INVALID_OPTION_VALUE);
+    }
+}
+
+#[test]
+fn the_size_estimate_grows_with_reads_and_writes_and_is_close_to_what_is_sent() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    let size = || now(tx.raw().approximate_size()).unwrap();
+    assert_eq!(size(), 0);
+    tx.set("key", "value").unwrap();
+    assert_eq!(size(), 28 + 8 + 24 + 7);
+    get(&tx, "other").unwrap();
+    assert_eq!(size(), 67 + 24 + 11);
+    get(&tx, "key").unwrap();
+    assert_eq!(size(), 102, "an own write is no conflict");
+    tx.raw().set_option(TransactionOption::SizeLimit(101)).unwrap();
+    assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_TOO_LARGE);
+}
+
+#[test]
+fn options_out_of_range_are_refused_with_their_codes() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    let set = |option| tx.raw().set_option(option);
+    assert_eq!(code(set(TransactionOption::RetryLimit(-2))), StoreError::INVALID_OPTION_VALUE);
+    assert_eq!(code(set(TransactionOption::Tag("x".repeat(17)))), StoreError::TAG_TOO_LONG);
+    for tag in ["a", "b", "c", "d", "e", "a"] {
+        set(TransactionOption::Tag(tag.into())).unwrap();
+    }
+    assert_eq!(code(set(TransactionOption::Tag("f".into()))), StoreError::TOO_MANY_TAGS);
+    let exact = RangeOptions { mode: StreamingMode::Exact, ..RangeOptions::new("a", "b") };
+    assert_eq!(code(keys(&tx, exact)), StoreError::EXACT_MODE_WITHOUT_LIMITS);
+}
+
+#[test]
+fn priorities_tags_and_lock_awareness_reach_the_engine_and_end_with_a_retry() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    for option in [
+        TransactionOption::PrioritySystemImmediate,
+        TransactionOption::PriorityBatch,
+        TransactionOption::CausalReadRisky,
+        TransactionOption::LockAware,
+        TransactionOption::Tag("scan".into()),
+    ] {
+        tx.raw().set_option(option).unwrap();
+    }
+    get(&tx, "a").unwrap();
+    tx.set("a", "").unwrap();
+    it.engine.inner().commit_faults.push_back(reference::CommitFault::Fails(StoreError::NOT_COMMITTED));
+    let conflict = commit(&tx).unwrap_err();
+    now(tx.raw().on_error(conflict)).unwrap();
+    get(&tx, "a").unwrap();
+    let requests = &it.engine.inner().version_requests;
+    let [first, second] = &requests[..] else { panic!("two tries") };
+    assert!(first.batch_priority && !first.immediate && first.causal_read_risky && first.lock_aware);
+    assert_eq!(first.tags, ["scan"]);
+    assert!(!second.batch_priority && second.tags.is_empty());
+}
+
+#[test]
+fn every_call_after_the_commit_has_begun_is_refused() {
+    let it = setup(&[("a", "")]);
+    let tx = it.db.begin();
+    tx.set("a", "1").unwrap();
+    commit(&tx).unwrap();
+    assert!(tx.raw().committed_version().is_ok());
+    let codes = [
+        code(tx.set("b", "")),
+        code(tx.clear("b")),
+        code(tx.clear_range("b", "c")),
+        code(mutate(&tx, M::Add, "b", b"")),
+        code(tx.raw().add_conflict_range("b".into(), "c".into(), ConflictKind::Write)),
+        code(get(&tx, "a")),
+        code(keys(&tx, RangeOptions::new("a", "b"))),
+        code(now(tx.raw().get_key(KeySelector::last_less_than("b"), true))),
+        code(now(tx.raw().watch("a".into()))),
+        code(now(tx.raw().versionstamp())),
+        code(now(tx.raw().approximate_size())),
+        code(commit(&tx)),
+    ];
+    assert_eq!(codes, [StoreError::USED_DURING_COMMIT; 12]);
+    tx.raw().reset();
+    assert_eq!(get(&tx, "a").unwrap().as_deref(), Some("1"));
+}
+
+#[test]
+fn a_call_while_the_commit_is_under_way_makes_it_fail_too() {
+    let it = setup(&[]);
+    it.engine.inner().commit_faults.push_back(reference::CommitFault::Hangs);
+    let tx = it.db.begin();
+    tx.set("a", "1").unwrap();
+    let mut commit = tx.raw().commit();
+    assert!((&mut commit).now_or_never().is_none());
+    assert_eq!(code(tx.set("b", "")), StoreError::USED_DURING_COMMIT);
+    assert_eq!(code(now(commit)), StoreError::USED_DURING_COMMIT);
+    assert_eq!(code(now(tx.raw().on_error(StoreError::new(1020)))), StoreError::USED_DURING_COMMIT);
+}
+
+#[test]
+fn a_range_read_that_ends_after_the_commit_began_is_refused() {
+    let it = setup(&[("a", "")]);
+    let tx = it.db.begin();
+    it.engine.inner().hangs = true;
+    let mut read = tx.raw().get_range(RangeOptions::new("a", "b"), false);
+    assert!((&mut read).now_or_never().is_none());
+    commit(&tx).unwrap();
+    tx.raw().cancel();
+    assert_eq!(code(now(read)), StoreError::TRANSACTION_CANCELLED);
+}

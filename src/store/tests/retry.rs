@@ -1,0 +1,184 @@
+//! `on_error`, timeouts, cancels and resets.
+
+use super::*;
+use crate::store::{RetryClass, TransactionOption, client::limits::TRANSACTION_BYTES_MAX};
+
+fn on_error(tx: &Transaction, code: i32) -> Result<(), StoreError> {
+    now(tx.raw().on_error(StoreError::new(code)))
+}
+
+const RETRIED: [i32; 12] = [1007, 1009, 1020, 1021, 1037, 1038, 1039, 1042, 1051, 1078, 1213, 1223];
+const GIVEN_BACK: [i32; 13] = [1000, 1004, 1025, 1031, 1032, 1036, 1101, 2000, 2017, 2101, 2102, 2103, 4242];
+
+#[test]
+fn on_error_retries_just_the_codes_that_foundationdb_retries() {
+    for code in RETRIED {
+        let it = setup(&[("a", "1")]);
+        let tx = it.db.begin();
+        tx.set("a", "2").unwrap();
+        on_error(&tx, code).unwrap_or_else(|error| panic!("{code}: {error}"));
+        assert_eq!(get(&tx, "a").unwrap().as_deref(), Some("1"), "{code}: the next try starts anew");
+        assert_ne!(StoreError::new(code).class(), RetryClass::Fatal);
+    }
+    for code in GIVEN_BACK {
+        let it = setup(&[]);
+        let tx = it.db.begin();
+        assert_eq!(super::code(on_error(&tx, code)), code);
+        assert_eq!(super::code(get(&tx, "a")), StoreError::TRANSACTION_CANCELLED, "after {code}");
+        tx.raw().reset();
+        get(&tx, "a").unwrap();
+    }
+}
+
+#[test]
+fn only_codes_of_unknown_outcome_are_maybe_committed() {
+    let maybe: Vec<_> = (0..3000).filter(|code| StoreError::new(*code).class() == RetryClass::MaybeCommitted).collect();
+    assert_eq!(maybe, [1021, 1039]);
+}
+
+#[test]
+fn backoff_doubles_up_to_its_limit_with_jitter_and_begins_anew_after_a_reset() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    let waits = |tries: usize| {
+        it.clock.slept.lock().unwrap().clear();
+        (0..tries).for_each(|_| on_error(&tx, 1020).unwrap());
+        it.clock.slept.lock().unwrap().clone()
+    };
+    let bounds = |tries: u32| (0..tries).map(|n| Duration::from_millis(10 * (1 << n)).min(Duration::from_secs(1)));
+    let first = waits(12);
+    assert!(first.iter().zip(bounds(12)).all(|(wait, most)| *wait <= most), "{first:?}");
+    assert!(first.iter().zip(bounds(12)).any(|(wait, most)| *wait > most / 2), "{first:?}");
+    assert!(first.iter().sum::<Duration>() > Duration::from_millis(500), "it grows: {first:?}");
+    tx.raw().reset();
+    assert!(waits(1)[0] <= Duration::from_millis(10));
+    tx.raw().reset();
+    assert_ne!(waits(12), first, "the next draws differ");
+    tx.raw().reset();
+    tx.raw().set_option(TransactionOption::MaxRetryDelayMs(15)).unwrap();
+    assert!(waits(12).iter().all(|wait| *wait <= Duration::from_millis(15)));
+}
+
+#[test]
+fn proxies_without_memory_are_given_more_time_and_wrong_versions_ten_milliseconds() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    (0..16).for_each(|_| on_error(&tx, 1042).unwrap());
+    let longest = it.clock.slept.lock().unwrap().iter().max().copied().unwrap();
+    assert!(longest > Duration::from_secs(1) && longest <= Duration::from_secs(30), "{longest:?}");
+    it.clock.slept.lock().unwrap().clear();
+    on_error(&tx, 1007).unwrap();
+    on_error(&tx, 1009).unwrap();
+    assert_eq!(it.clock.slept.lock().unwrap()[..], [Duration::from_millis(10); 2]);
+}
+
+#[test]
+fn the_retry_limit_survives_retries_and_ends_the_transaction() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    tx.raw().set_option(TransactionOption::RetryLimit(2)).unwrap();
+    on_error(&tx, 1020).unwrap();
+    on_error(&tx, 1020).unwrap();
+    assert_eq!(code(on_error(&tx, 1020)), 1020);
+    assert_eq!(code(get(&tx, "a")), StoreError::TRANSACTION_CANCELLED);
+    tx.raw().reset();
+    (0..5).for_each(|_| on_error(&tx, 1020).unwrap());
+}
+
+#[test]
+fn the_size_limit_does_not_survive_a_retry() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    tx.raw().set_option(TransactionOption::SizeLimit(32)).unwrap();
+    on_error(&tx, 1020).unwrap();
+    tx.set("a", vec![0; TRANSACTION_BYTES_MAX / 1000]).unwrap();
+    commit(&tx).unwrap();
+}
+
+#[test]
+fn a_timeout_ends_reads_commits_and_retries_and_counts_from_the_first_try() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    tx.raw().set_option(TransactionOption::TimeoutMs(1000)).unwrap();
+    it.clock.advance(Duration::from_millis(900));
+    on_error(&tx, 1007).unwrap();
+    get(&tx, "a").unwrap();
+    it.engine.inner().hangs = true;
+    assert_eq!(code(get(&tx, "b")), StoreError::TRANSACTION_TIMED_OUT);
+    assert_eq!(it.clock.slept.lock().unwrap().last(), Some(&Duration::from_millis(90)), "what was left of it");
+    assert_eq!(code(tx.set("b", "")), StoreError::TRANSACTION_TIMED_OUT);
+    assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_TIMED_OUT);
+    assert_eq!(code(on_error(&tx, 1020)), StoreError::TRANSACTION_TIMED_OUT);
+    it.engine.inner().hangs = false;
+    tx.raw().reset();
+    get(&tx, "b").unwrap();
+
+    tx.raw().set_option(TransactionOption::TimeoutMs(5)).unwrap();
+    tx.set("b", "").unwrap();
+    it.engine.inner().commit_faults.push_back(reference::CommitFault::Hangs);
+    assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_TIMED_OUT);
+}
+
+#[test]
+fn a_timeout_cuts_a_backoff_short() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    (0..10).for_each(|_| on_error(&tx, 1020).unwrap());
+    let spent = it.clock.nanos.load(Relaxed) / 1_000_000;
+    tx.raw().set_option(TransactionOption::TimeoutMs(spent + 1)).unwrap();
+    it.clock.advance(Duration::from_millis(1));
+    assert_eq!(code(on_error(&tx, 1020)), StoreError::TRANSACTION_TIMED_OUT);
+}
+
+#[test]
+fn a_cancel_ends_what_is_under_way_and_all_that_comes_until_a_reset() {
+    let it = setup(&[("a", "1")]);
+    let tx = it.db.begin();
+    it.engine.inner().hangs = true;
+    let mut read = tx.raw().get_many(vec!["a".into()], false);
+    assert!((&mut read).now_or_never().is_none());
+    let stamp = tx.raw().versionstamp();
+    tx.raw().cancel();
+    assert_eq!(code(now(read)), StoreError::TRANSACTION_CANCELLED);
+    it.engine.inner().hangs = false;
+    assert_eq!(code(get(&tx, "a")), StoreError::TRANSACTION_CANCELLED);
+    assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_CANCELLED);
+    assert_eq!(code(on_error(&tx, 1020)), StoreError::TRANSACTION_CANCELLED);
+    tx.raw().reset();
+    assert_eq!(code(now(stamp)), StoreError::TRANSACTION_CANCELLED);
+    assert_eq!(get(&tx, "a").unwrap().as_deref(), Some("1"));
+}
+
+#[test]
+fn a_reset_ends_what_is_under_way_and_forgets_writes_and_options() {
+    let it = setup(&[("a", "1")]);
+    let tx = it.db.begin();
+    tx.set("a", "2").unwrap();
+    tx.raw().set_option(TransactionOption::TimeoutMs(1)).unwrap();
+    it.engine.inner().hangs = true;
+    let mut read = Box::pin(now_later(&tx));
+    assert!((&mut read).now_or_never().is_none());
+    tx.raw().reset();
+    assert_eq!(code(now(read)), StoreError::TRANSACTION_CANCELLED);
+    it.engine.inner().hangs = false;
+    it.clock.advance(Duration::from_secs(1));
+    assert_eq!(get(&tx, "a").unwrap().as_deref(), Some("1"));
+}
+
+/// A read without a deadline, as the clock of these tests lets deadlines pass at once.
+async fn now_later(tx: &Transaction) -> Result<Option<Bytes>, StoreError> {
+    tx.raw().set_option(TransactionOption::TimeoutMs(0))?;
+    tx.get("other").await
+}
+
+#[test]
+fn a_failed_commit_tells_whoever_waits_for_its_stamp() {
+    let it = setup(&[]);
+    let tx = it.db.begin();
+    tx.set("a", "1").unwrap();
+    let stamp = tx.raw().versionstamp();
+    it.engine.inner().commit_faults.push_back(reference::CommitFault::Fails(1020));
+    assert_eq!(code(commit(&tx)), 1020);
+    assert_eq!(code(now(stamp)), StoreError::TRANSACTION_INVALID_VERSION);
+    assert_eq!(code(tx.raw().committed_version()), StoreError::NO_COMMIT_VERSION);
+}

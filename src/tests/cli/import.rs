@@ -1,0 +1,101 @@
+use escapement::error::Reason;
+
+use super::{
+    World, assert_output,
+    fake::{Script, refusal},
+};
+
+const SYSTEM: &str = "\
+# /etc/cron.d/example: comments and blank lines are no matter
+
+SHELL=/bin/bash
+MAILTO=root
+CRON_TZ=Europe/Berlin
+30 2 * * * root [ -x /usr/sbin/backup ] && /usr/sbin/backup --all
+@daily www-data cat%one%two
+@reboot root /usr/sbin/once
+61 * * * * root never
+0 0 31 2 * root never either
+*/5 * * * * root
+";
+
+#[test]
+fn an_import_tells_what_became_of_each_line() {
+    let world = World::new(Script::default());
+    world.write("example", SYSTEM);
+    let first = world.run(&["import", "crontab", "example"]);
+    let specs = world.fake.script.lock().unwrap().created.clone();
+    let payloads: Vec<_> = specs
+        .iter()
+        .map(|spec| {
+            let task = spec.task.clone().unwrap();
+            let payload = String::from_utf8(task.payload.unwrap().data.to_vec()).unwrap();
+            format!("{} {} {:?} {payload}", spec.id, spec.time_zone, task.retry.map(|retry| retry.max_attempts))
+        })
+        .collect();
+    let again = world.run(&["import", "crontab", "example"]);
+    assert!(again.contains("0 created, 2 there before"), "{again}");
+    let json = world.run(&["import", "crontab", "example", "--output", "json"]);
+    assert_output!([first, payloads.join("\n"), json].join("\n"));
+}
+
+#[test]
+fn the_format_is_found_by_place_and_columns_unless_it_is_named() {
+    let world = World::new(Script::default());
+    std::fs::create_dir_all(world.dir.path().join("cron.d")).unwrap();
+    let check = |path: &str, content: &str, flag: &[&str], expect: &str| {
+        world.write(path, content);
+        let shown = world.run(&[&["import", "crontab", "--dry-run", path], flag].concat());
+        assert!(shown.contains(expect), "{shown}");
+    };
+    check("cron.d/x", "0 1 * * * someone true\n", &[], "system format, by its place");
+    check("x", "0 1 * * * someone true\n", &[], "user format, by its columns");
+    check("x", "0 1 * * * root true\n", &[], "system format, by its columns");
+    check("x", "0 1 * * * root true\n", &["--user"], "user format, by --user");
+    check("x", "0 1 * * * someone true\n", &["--system"], "system format, by --system");
+}
+
+#[test]
+fn a_dry_run_shows_five_instants_and_changes_nothing() {
+    let world = World::new(Script::default());
+    world.write("jobs", "0 12 * * * one\nCRON_TZ=Europe/Berlin\n0 12 1 1 * two\n");
+    let shown = world.run(&["import", "crontab", "jobs", "--dry-run", "--zone", "Asia/Tokyo", "--prefix", "mine"]);
+    let instants = |zone: &str| shown.lines().filter(|line| line.ends_with(zone)).count();
+    assert_eq!((instants(" 12:00:00 +09:00"), instants(" 12:00:00 +01:00")), (5, 5), "{shown}");
+    assert!(shown.contains("planned as mine-"), "{shown}");
+    assert!(
+        shown.ends_with("dry run: 2 jobs would be imported; 0 notes on changes, 0 skipped\n--- exit code 0\n"),
+        "{shown}"
+    );
+    assert!(world.fake.calls().is_empty());
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_told() {
+    let world = World::new(Script::default());
+    world.write("jobs", b"# caf\xe9\n0 1 * * * echo caf\xe9\n\n0 2 * * * echo plain\n");
+    assert_output!(world.run(&["import", "crontab", "jobs"]));
+}
+
+#[test]
+fn what_the_server_refuses_is_reported_and_the_rest_goes_on() {
+    let faults = [refusal(Reason::ScheduleExists, "another schedule has this id")];
+    let world = World::new(Script { faults: faults.into(), ..Script::default() });
+    let shown = world.run_with(&["import", "crontab", "-"], "0 1 * * * one\n0 2 * * * two\n");
+    assert_output!(shown);
+}
+
+#[test]
+fn an_import_that_cannot_go_on_shows_how_far_it_came() {
+    let world = World::new(Script::default());
+    world.write("jobs", "0 1 * * * one\n0 2 * * * two\n");
+    let shown = [
+        world.run(&["import", "crontab", "jobs", "--zone", "Europe/Berln"]),
+        world.run(&["import", "crontab", "missing"]),
+        {
+            world.fake.script.lock().unwrap().faults.push_back(refusal(Reason::StorageFull, "the disk is full"));
+            world.run(&["import", "crontab", "jobs"])
+        },
+    ];
+    assert_output!(shown.join("\n"));
+}

@@ -1,0 +1,26 @@
+//! `dev`, `serve` and `worker`: what they refuse. That they run is shown by other tests.
+
+use std::net::TcpListener;
+
+use super::{assert_output, run};
+
+#[test]
+fn a_server_or_worker_that_cannot_start_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    let run = |args: &[&str]| run(dir.path(), args, &[], "").replace(&port, "127.0.0.1:TAKEN");
+    let shown = [
+        run(&["dev", "--listen", "0.0.0.0:7250"]),
+        run(&["dev", "--server", "http://h:1"]),
+        run(&["dev", "--listen", "127.0.0.1:0", "--queue", "mail"]),
+        run(&["dev", "--listen", "127.0.0.1:0", "--exec=false", "--queue", "mail=exec"]),
+        run(&["serve", "--listen", &port]),
+        run(&["serve", "--listen", &port, "--output", "json"]),
+        run(&["worker"]),
+        run(&["worker", "--http", "--queue", "mail=exec"]),
+        run(&["worker", "--exec=maybe"]),
+    ];
+    assert_output!(shown.join("\n"));
+    assert!(!dir.path().join("escapement-data").exists(), "nothing was made");
+}

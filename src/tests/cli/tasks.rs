@@ -1,0 +1,245 @@
+use escapement::{
+    client::proto as v1,
+    error::{ApiError, Reason, Violation},
+};
+
+use super::{
+    World, assert_output,
+    fake::{Script, at, attempt, payload, refusal, succeeded, task},
+};
+
+const EXEC_RESULT: &str = r#"{"exit_code":0,"signal":null,"stdout":"hello\n\u001b[2Jevil\n","stderr":"","stdout_truncated":false,"stderr_truncated":false,"duration_ms":4}"#;
+
+fn exec_succeeded(n: u32) -> v1::Task {
+    let labels = [("team".to_owned(), "ops".to_owned())].into();
+    let request = payload(r#"{"argv":["echo","hello"]}"#, "application/json");
+    v1::Task { labels, payload: Some(request), ..succeeded(n, payload(EXEC_RESULT, "application/json")) }
+}
+
+fn dead_lettered(n: u32) -> v1::Task {
+    let result = r#"{"exit_code":3,"signal":null,"stdout":"","stderr":"no space\n","stdout_truncated":false,"stderr_truncated":true,"duration_ms":9}"#;
+    let error = v1::TaskError {
+        kind: "exit".into(),
+        message: "`backup`: exit code 3".into(),
+        non_retryable: false,
+        details: Some(payload(result, "application/json")),
+    };
+    let failed = |number| v1::Attempt {
+        ended_at: at("2026-11-24T12:00:09Z"),
+        outcome: v1::AttemptOutcome::Failed.into(),
+        error: Some(error.clone()),
+        ..attempt(number)
+    };
+    v1::Task {
+        state: v1::TaskState::DeadLettered.into(),
+        finished_at: at("2026-11-24T12:00:09Z"),
+        attempt_count: 2,
+        attempts: vec![failed(1), failed(2)],
+        error: Some(error.clone()),
+        schedule_id: "backup".into(),
+        nominal_at: at("2026-11-24T12:00:00Z"),
+        ..task(n)
+    }
+}
+
+fn event(task: v1::Task) -> v1::WatchTaskResponse {
+    v1::WatchTaskResponse { event: Some(v1::watch_task_response::Event::Task(task)) }
+}
+
+#[test]
+fn a_task_is_shown_with_its_output_and_history() {
+    let binary = v1::Payload { data: vec![0xff, 0, 1].into(), content_type: "image/png".into() };
+    let tasks = vec![exec_succeeded(1), dead_lettered(2), succeeded(3, binary), task(4)];
+    let world = World::new(Script { tasks: tasks.clone(), ..Script::default() });
+    let shown: Vec<_> = tasks.iter().map(|task| world.run(&["task", "get", &task.id])).collect();
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn a_task_as_json_has_every_key() {
+    let tasks = vec![exec_succeeded(1), dead_lettered(2)];
+    let world = World::new(Script { tasks: tasks.clone(), ..Script::default() });
+    let shown: Vec<_> = tasks.iter().map(|task| world.run(&["task", "get", &task.id, "--output", "json"])).collect();
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn a_submission_becomes_the_specification_that_was_typed() {
+    let world = World::new(Script::default());
+    world.write("letter.bin", [0xff, 0x00]);
+    let submit = |args: &[&str], stdin| {
+        let shown = world.run_with(&[&["task", "submit", "--queue"], args].concat(), stdin);
+        let mut spec = world.fake.script.lock().unwrap().submitted.last().cloned().unwrap_or_default();
+        assert_eq!(spec.id.len(), 36, "{shown}");
+        spec.id.clear();
+        let payload = spec.payload.take().map(|p| format!("{} {:?}", p.content_type, String::from_utf8_lossy(&p.data)));
+        format!("{shown}spec: {spec:?}\npayload: {payload:?}\n")
+    };
+    let shown = [
+        submit(&["exec", "--in", "2s", "--", "echo", "hello", "--in"], ""),
+        submit(
+            &[
+                "q",
+                "--at",
+                "2026-11-24T13:00:02.0001+01:00",
+                "--priority",
+                "high",
+                "--max-attempts",
+                "3",
+                "--timeout",
+                "1h30m",
+            ],
+            "",
+        ),
+        submit(
+            &["q", "--deadline", "2026-11-25T00:00:00Z", "--idempotency-key", "k", "--idempotency-window", "2d"],
+            "",
+        ),
+        submit(&["q", "--label", "a=b=c", "--label", "d=", "--payload", "-text"], ""),
+        submit(&["q", "--payload-file", "letter.bin"], ""),
+        submit(&["q", "--payload-file", "-", "--content-type", "application/json"], "{\"a\": 1}"),
+        submit(&["http", "--url", "http://localhost/", "--payload", "hello"], ""),
+        submit(&["http", "--url", "http://localhost/", "--payload-file", "letter.bin"], ""),
+        submit(&["q", "--namespace", "prod", "--output", "json"], ""),
+    ];
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn a_submission_that_makes_no_sense_is_refused_before_it_is_sent() {
+    let world = World::new(Script::default());
+    let shown = [
+        world.run(&["task", "submit", "--queue", "exec"]),
+        world.run(&["task", "submit", "--queue", "http"]),
+        world.run(&["task", "submit", "--queue", "q", "--content-type", "text/plain"]),
+        world.run(&["task", "submit", "--queue", "q", "--payload-file", "missing"]),
+    ];
+    assert_output!(shown.join("\n"));
+    assert!(world.fake.calls().is_empty());
+}
+
+#[test]
+fn refusals_of_the_server_are_told_with_what_to_do() {
+    let invalid = ApiError::invalid(
+        vec![
+            Violation::new("task.queue", "a b", "must be one word"),
+            Violation::new("task.labels", "33", "must be at most 32"),
+        ],
+        2,
+    );
+    let busy =
+        ApiError::new(Reason::Overloaded, "too many tasks wait").with_retry_after(std::time::Duration::from_secs(60));
+    let faults = [
+        invalid.clone().into(),
+        invalid.into(),
+        busy.clone().into(),
+        busy.into(),
+        refusal(Reason::StorageFull, "the disk is full"),
+        refusal(Reason::TaskExists, "another task has this id"),
+    ];
+    let world = World::new(Script { faults: faults.into(), ..Script::default() });
+    let submit = ["task", "submit", "--queue", "q"];
+    let json = [&submit[..], &["--output", "json"]].concat();
+    let shown = [
+        world.run(&submit),
+        world.run(&json),
+        world.run(&submit),
+        world.run(&json),
+        world.run(&submit),
+        world.run(&submit),
+        world.run(&["task", "get", "01939f00-0000-7000-8000-000000000099"]),
+    ];
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_with_its_address() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let world = World::new(Script::default());
+    let url = format!("http://{gone}");
+    let shown = world.run(&["status", "--server", &url, "--timeout-ms", "20"]);
+    assert_output!(shown.replace(&gone, "GONE"));
+}
+
+#[test]
+fn a_list_ends_at_its_limit_and_says_how_to_go_on() {
+    let tasks = vec![exec_succeeded(1), dead_lettered(2), task(3)];
+    let world = World::new(Script { tasks, ..Script::default() });
+    let shown = [
+        world.run(&["task", "list"]),
+        world.run(&["task", "list", "--limit", "2"]),
+        world.run(&["task", "list", "--page-token", "2"]),
+        world.run(&["task", "list", "--all"]),
+        world.run(&["task", "list", "--queue", "none"]),
+        world.run(&["task", "list", "--queue", "none", "--output", "json"]),
+        world.run(&["task", "list", "--limit", "0"]),
+    ];
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn a_list_as_json_is_one_array() {
+    let world = World::new(Script { tasks: (1..=3).map(task).collect(), ..Script::default() });
+    for (args, rows) in [(["--limit", "2"], 2), (["--limit", "9"], 3)] {
+        let shown = world.run(&[&["task", "list", "--output", "json"], &args[..]].concat());
+        let json = shown.split("--- ").find_map(|part| part.strip_prefix("stdout\n")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(json.as_array().unwrap().len(), rows, "{shown}");
+        assert_eq!(shown.contains(r#"{"next_page_token":"2"}"#), rows == 2, "{shown}");
+    }
+}
+
+#[test]
+fn a_cancelled_task_is_shown_and_an_ended_one_is_a_conflict() {
+    let world = World::new(Script { tasks: vec![exec_succeeded(1), task(2)], ..Script::default() });
+    let shown = [
+        world.run(&["task", "cancel", &task(2).id, "--reason", "not needed"]),
+        world.run(&["task", "cancel", &task(1).id]),
+    ];
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn a_watch_shows_each_change_and_exits_by_the_end() {
+    let running = |number| v1::Task {
+        state: v1::TaskState::Running.into(),
+        attempt_count: number,
+        attempts: (1..=number).map(attempt).collect(),
+        ..task(1)
+    };
+    let retry =
+        v1::Task { state: v1::TaskState::Scheduled.into(), due_at: at("2026-11-24T12:00:04Z"), ..dead_lettered(1) };
+    let progress = v1::Progress {
+        attempt: 1,
+        payload: Some(payload("50 %", "text/plain")),
+        reported_at: at("2026-11-24T12:00:02.500Z"),
+    };
+    let progress = v1::WatchTaskResponse { event: Some(v1::watch_task_response::Event::Progress(progress)) };
+    let good = vec![event(task(1)), event(running(1)), progress, event(exec_succeeded(1))];
+    let bad = vec![event(running(1)), event(retry), event(dead_lettered(1))];
+    let watches = [good.clone(), bad, good];
+    let world = World::new(Script { watches: watches.into(), ..Script::default() });
+    let shown = [
+        world.run(&["task", "watch", &task(1).id]),
+        world.run(&["task", "watch", &task(1).id]),
+        world.run(&["task", "watch", &task(1).id, "--output", "json"]),
+        world.run(&["task", "watch", &task(1).id]),
+    ];
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn a_submission_can_wait_for_the_end() {
+    let watches = [vec![event(exec_succeeded(1))], vec![event(dead_lettered(1))]];
+    let world = World::new(Script { watches: watches.into(), ..Script::default() });
+    let submit = ["task", "submit", "--queue", "exec", "--wait", "--", "echo", "hello"];
+    let shown = [world.run(&submit), world.run(&submit)];
+    assert!(shown[0].contains("    hello\n") && shown[0].ends_with("--- exit code 0\n"), "{}", shown[0]);
+    assert!(shown[1].ends_with("--- exit code 8\n"), "{}", shown[1]);
+}
+
+#[test]
+fn the_status_shows_queues_and_workers() {
+    let world = World::new(Script::default());
+    assert_output!([world.run(&["status"]), world.run(&["status", "--output", "json"])].join("\n"));
+}

@@ -1,0 +1,18 @@
+//! A whole server in this process, with the SDK's worker and client over the loopback.
+
+#![cfg(not(madsim))]
+#![allow(
+    clippy::await_holding_lock,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "tests: a failed step is a failed test, and they poll for conditions"
+)]
+
+mod crontab_year;
+mod lifecycle;
+mod oracle;
+mod world;

@@ -1,0 +1,21 @@
+//! Real processes, really killed. The claims of S1, S3 and D1 (see the design) against the
+//! program as users run it.
+
+#![cfg(not(madsim))]
+#![allow(
+    clippy::await_holding_lock,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "tests: a failed step is a failed test, and they poll for conditions"
+)]
+
+mod data_dir;
+mod disk_full;
+mod process;
+mod server_killed;
+mod sink;
+mod worker_killed;
