@@ -1,6 +1,7 @@
 //! Protocol buffers of Escapement.
 //!
 //! - [`v1`]: the public gRPC API. Its field numbers and names are for ever.
+//! - [`store`]: the wire of the remote store.
 //! - [`records`]: what the store keeps. Its evolution rules stand in the .proto file.
 
 #![expect(missing_docs, clippy::all, reason = "generated code; its comments stand in the .proto files")]
@@ -8,6 +9,11 @@
 /// The public API, package `escapement.v1`.
 pub mod v1 {
     tonic::include_proto!("escapement.v1");
+}
+
+/// The wire of the remote store, package `escapement.store.v1`.
+pub mod store {
+    tonic::include_proto!("escapement.store.v1");
 }
 
 /// The stored records, package `escapement.records.v1`.

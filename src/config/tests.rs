@@ -125,7 +125,7 @@ fn what_is_refused_is_named_with_its_origin_and_what_is_allowed() {
     variable("ESCAPEMENT_SERVER_LISTEN", "localhost");
     variable("ESCAPEMENT_SERVER_LISTN", "x");
     variable("ESCAPEMENT_SERVER_SHARDS", "4097");
-    variable("ESCAPEMENT_SERVER_STORE", "fdb:/etc/fdb.cluster");
+    variable("ESCAPEMENT_SERVER_STORE", "fdb:");
     variable("ESCAPEMENT_SERVER_STORE", "postgres://h");
     variable("ESCAPEMENT_SERVER_STORE", "/var/lib");
     variable("ESCAPEMENT_SERVER_DATA_DIR", "");

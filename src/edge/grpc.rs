@@ -117,9 +117,9 @@ pub enum Drained {
 // Twice per lease at the least: a dead peer's streams are noticed, and their memory freed, even
 // when its machine vanished without a word.
 #[cfg(not(madsim))]
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 #[cfg(not(madsim))]
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(not(madsim))]
 mod runtime {
@@ -134,8 +134,8 @@ mod runtime {
     /// A socket that listens; connections wait in its backlog until [`Listener::serve`].
     #[derive(Debug)]
     pub struct Listener {
-        socket: TcpListener,
-        address: SocketAddr,
+        pub(in crate::edge) socket: TcpListener,
+        pub(in crate::edge) address: SocketAddr,
     }
 
     impl Listener {
@@ -243,7 +243,7 @@ mod runtime {
     /// An address of the simulated network.
     #[derive(Debug)]
     pub struct Listener {
-        address: SocketAddr,
+        pub(in crate::edge) address: SocketAddr,
     }
 
     impl Listener {

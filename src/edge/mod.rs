@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 pub mod grpc;
+#[cfg(feature = "server")]
+mod grpc_store;
 #[cfg(test)]
 #[cfg(all(feature = "server", not(madsim)))]
 mod grpc_tests;

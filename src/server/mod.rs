@@ -22,6 +22,7 @@ use crate::{
         Database,
         embedded::{EmbeddedEngine, EmbeddedOptions, OpenError},
         memory::MemoryEngine,
+        remote::{ConnectError, RemoteEngine, RemoteOptions},
     },
 };
 
@@ -50,6 +51,14 @@ pub enum ServerError {
     /// The data directory cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// No remote store answers.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The store is of a kind that this build cannot use.
+    #[error(
+        "this build has no FoundationDB client, so it cannot open `{0}`; build it with the Cargo feature `foundationdb`"
+    )]
+    NoFoundationDb(StoreUrl),
     /// The scheduler did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -70,6 +79,8 @@ impl ServerError {
             Self::Open(OpenError::FormatTooNew { .. }) => Reason::DataFormatNewer,
             Self::Open(error) if error.is_storage_full() => Reason::StorageFull,
             Self::Open(_) => Reason::DataDirUnusable,
+            Self::Connect(_) => Reason::StoreUnavailable,
+            Self::NoFoundationDb(_) => Reason::ConfigInvalid,
             Self::Start(StartError::Option(_)) => Reason::ConfigInvalid,
             Self::Start(StartError::FormatTooNew { .. }) => Reason::DataFormatNewer,
             Self::Start(StartError::NotExclusive(_)) => Reason::ConfigInvalid,
@@ -112,7 +123,7 @@ pub async fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> 
 pub async fn start_with(options: ServerOptions, clock: SharedClock, rng: Rng) -> Result<ServerHandle, ServerError> {
     options.scheduler.validate().map_err(StartError::from)?;
     let listener = Listener::bind(options.listen).await?;
-    let (db, engine) = open_store(&options.store, &clock, &rng)?;
+    let (db, engine) = open_store(&options.store, &clock, &rng).await?;
     let mut handle = start_on(listener, db, options, clock, rng).await?;
     handle.engine = engine;
     Ok(handle)
@@ -148,12 +159,12 @@ pub async fn start_on(
 /// Opens the store that a URL names.
 ///
 /// # Errors
-/// When the data directory cannot be opened.
-fn open_store(
+/// When the data directory cannot be opened, or no store answers in time.
+async fn open_store(
     url: &StoreUrl,
     clock: &SharedClock,
     rng: &Rng,
-) -> Result<(Database, Option<Arc<EmbeddedEngine>>), OpenError> {
+) -> Result<(Database, Option<Arc<EmbeddedEngine>>), ServerError> {
     match url {
         StoreUrl::Memory => {
             let engine = Arc::new(MemoryEngine::new(Arc::clone(clock)));
@@ -165,6 +176,12 @@ fn open_store(
             let db = Database::over(Arc::clone(&engine) as _, Arc::clone(clock), rng.clone());
             Ok((db, Some(engine)))
         }
+        StoreUrl::Remote(address) => {
+            let options = RemoteOptions::default();
+            let engine = RemoteEngine::connect(address, options, Arc::clone(clock), rng.clone()).await?;
+            Ok((Database::over(Arc::new(engine), Arc::clone(clock), rng.clone()), None))
+        }
+        StoreUrl::FoundationDb { .. } => Err(ServerError::NoFoundationDb(url.clone())),
     }
 }
 

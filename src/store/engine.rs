@@ -105,7 +105,8 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     /// Values of `keys` at `version`, in their order.
     fn get_many(&self, keys: Vec<Bytes>, version: Version) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>>;
 
-    /// Rows of a range at `version`.
+    /// Rows of a range at `version`. A page may end before the limits of `read`, after at least
+    /// one row and with [`RangePage::more`].
     fn get_range(&self, read: RangeRead, version: Version) -> BoxFuture<'_, Result<RangePage, StoreError>>;
 
     /// Checks conflicts, applies and makes durable; resolves only then. Runs to its end even

@@ -17,6 +17,7 @@ pub mod error;
 pub mod memory;
 pub mod metrics;
 pub mod mvcc;
+pub mod remote;
 pub mod runner;
 #[cfg(test)]
 mod tests;
@@ -30,4 +31,5 @@ pub use database::{Database, Source};
 pub use embedded::{EmbeddedEngine, EmbeddedOptions};
 pub use error::{RetryClass, StoreError};
 pub use memory::MemoryEngine;
+pub use remote::RemoteEngine;
 pub use runner::{Decision, RunError, TransactionKind};

@@ -1,0 +1,16 @@
+//! The remote store over real gRPC on loopback: the client, the server, and what becomes of
+//! requests when the stream between them breaks.
+
+#![cfg(not(madsim))]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests: a failed step is a failed test, and they poll for conditions"
+)]
+
+mod broken_streams;
+mod gate;
+mod operations;
+mod relay;
+mod world;
