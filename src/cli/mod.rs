@@ -101,6 +101,8 @@ pub fn main() -> ExitCode {
         ui.error(&error);
         error.exit
     });
+    // Its client's thread must not outlive the program; by now nothing uses it any more.
+    crate::store::fdb::stop();
     ExitCode::from(code)
 }
 

@@ -138,6 +138,18 @@ reasons! {
     /// The data directory is damaged or cannot be read.
     DataDirUnusable = "DATA_DIR_UNUSABLE", FailedPrecondition, START,
         "Check the path and its permissions. If the data is damaged, restore it from a backup.";
+    /// FoundationDB's cluster file is missing or malformed.
+    ClusterFileUnusable = "CLUSTER_FILE_UNUSABLE", FailedPrecondition, START,
+        "Copy the cluster file from a machine of the FoundationDB cluster, usually /etc/foundationdb/fdb.cluster.";
+    /// FoundationDB's client library is not installed, or too old.
+    ClientLibraryMissing = "CLIENT_LIBRARY_MISSING", FailedPrecondition, START,
+        "Install the package foundationdb-clients, version 7.3 or newer; docs/foundationdb.md says how.";
+    /// The FoundationDB cluster does not answer.
+    ClusterUnreachable = "CLUSTER_UNREACHABLE", FailedPrecondition, START,
+        "Run `fdbcli --exec 'status details'` on this machine: it says whether the cluster is up and reachable.";
+    /// The key prefix is not this deployment's own.
+    PrefixInUse = "PREFIX_IN_USE", FailedPrecondition, START,
+        "Choose another prefix for this deployment, such as ?prefix=escapement/. Nothing was changed.";
     /// An error of the server itself.
     Internal = "INTERNAL", Internal, INTERNAL,
         "This is a bug in Escapement: please report it, with the server's log of that moment.";

@@ -81,6 +81,12 @@ fn bounds_of<T: TuplePack>(prefix: &T) -> (Bytes, Bytes) {
     (Bytes::from(begin), Bytes::from(end))
 }
 
+/// Where every key lies, of whatever kind: from the first (inclusive) to the second (exclusive).
+pub fn bounds() -> (Bytes, Bytes) {
+    // Kinds are numbers of one byte, which the tuple layer puts behind 0x15.
+    (cluster(), Bytes::from_static(&[0x16]))
+}
+
 /// The cluster's own record: format version, number of shards.
 pub fn cluster() -> Bytes {
     key(&(Kind::Cluster.code(),))

@@ -26,6 +26,9 @@ pub struct StoreError {
     pub context: Cow<'static, str>,
 }
 
+/// What is said of a code that is not in the list.
+const UNKNOWN: &str = "unknown store error";
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal, $class:ident;)*) => {
         impl StoreError {
@@ -35,7 +38,7 @@ macro_rules! codes {
         fn describe(code: i32) -> (&'static str, RetryClass) {
             match code {
                 $($code => ($text, RetryClass::$class),)*
-                _ => ("unknown store error", RetryClass::Fatal),
+                _ => (UNKNOWN, RetryClass::Fatal),
             }
         }
     };
@@ -125,6 +128,12 @@ impl StoreError {
     /// An error of this code with context.
     pub fn with(code: i32, context: impl Into<Cow<'static, str>>) -> Self {
         Self { code, context: context.into() }
+    }
+
+    /// An error that FoundationDB's client gave, with its own text where the code is none of
+    /// those above.
+    pub fn foreign(code: i32, text: impl FnOnce() -> &'static str) -> Self {
+        if describe(code).0 == UNKNOWN { Self::with(code, text()) } else { Self::new(code) }
     }
 
     /// What may be done about it.

@@ -14,6 +14,7 @@ pub mod database;
 pub mod embedded;
 pub mod engine;
 pub mod error;
+pub mod fdb;
 pub mod memory;
 pub mod metrics;
 pub mod mvcc;

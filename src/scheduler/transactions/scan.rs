@@ -1,5 +1,5 @@
-//! Scans that fill memory from the store. Snapshot reads of background priority: what they
-//! bring is checked again by the transaction that acts on it.
+//! Scans that fill memory from the store. Snapshot reads: what they bring is checked again by the
+//! transaction that acts on it. Only the sweep, for which nobody waits, has batch priority.
 
 use escapement_engine::{ScheduleUid, ShardId, TaskId, Timestamp};
 
@@ -128,7 +128,7 @@ pub(crate) async fn sweep_idempotency(
     now: Timestamp,
 ) -> Outcome<Option<bytes::Bytes>> {
     let committed = db
-        .run(TransactionKind::idempotent("sweep"), |tx, _| {
+        .run(TransactionKind::idempotent("sweep").batch(), |tx, _| {
             let mut range = keyspace::idempotencies().limit(PAGE_ROWS);
             if let Some(after) = &after {
                 range.begin = KeySelector::first_greater_than(after.clone());

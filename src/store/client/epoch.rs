@@ -9,28 +9,28 @@ use crate::store::{StoreError, Version};
 /// Everything under way in one life of a transaction holds on to its epoch, so that a
 /// cancel, a timeout or a reset reaches it, and what comes later cannot.
 #[derive(Debug, Default)]
-pub(super) struct Epoch {
+pub(in crate::store) struct Epoch {
     ended: OnceLock<StoreError>,
     wake: Notify,
     /// The one read version.
-    pub(super) version: OnceCell<Version>,
+    pub(in crate::store) version: OnceCell<Version>,
 }
 
 impl Epoch {
     /// Ends everything under way with `error`. The first end counts.
-    pub(super) fn end(&self, error: StoreError) {
+    pub(in crate::store) fn end(&self, error: StoreError) {
         if self.ended.set(error).is_ok() {
             self.wake.notify_waiters();
         }
     }
 
     /// Fails once the epoch has ended.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
         self.ended.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// Resolves once the epoch has ended.
-    pub(super) async fn ended(&self) -> StoreError {
+    pub(in crate::store) async fn ended(&self) -> StoreError {
         loop {
             let wake = self.wake.notified();
             if let Some(error) = self.ended.get() {

@@ -14,17 +14,17 @@
 
 pub mod atomic;
 mod commit;
-mod epoch;
+pub(super) mod epoch;
 pub mod limits;
 mod overlay;
-mod ranges;
-mod reads;
+pub(super) mod ranges;
+pub(super) mod reads;
 mod retry;
-mod scan;
-mod settings;
+pub(super) mod scan;
+pub(super) mod settings;
 pub mod versionstamp;
 mod watches;
-mod writes;
+pub(super) mod writes;
 
 use std::{
     fmt,

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::store::engine::KeyRange;
 
 /// The first key after `key`.
-pub(super) fn key_after(key: &[u8]) -> Bytes {
+pub(in crate::store) fn key_after(key: &[u8]) -> Bytes {
     let mut after = BytesMut::with_capacity(key.len() + 1);
     after.extend_from_slice(key);
     after.extend_from_slice(&[0]);

@@ -28,20 +28,20 @@ pub(super) struct Reader {
 }
 
 /// A selector in the one form `first_greater_or_equal(key) + (offset - 1)`.
-struct Place {
-    key: Bytes,
-    offset: i32,
+pub(in crate::store) struct Place {
+    pub(in crate::store) key: Bytes,
+    pub(in crate::store) offset: i32,
 }
 
 impl Place {
-    fn of(selector: KeySelector) -> Result<Self, StoreError> {
+    pub(in crate::store) fn of(selector: KeySelector) -> Result<Self, StoreError> {
         check_legal(&selector.key, true)?;
         let key = if selector.or_equal { key_after(&selector.key) } else { selector.key };
         Ok(Self { key: key.min(Bytes::from_static(KEY_END)), offset: selector.offset })
     }
 
     /// As the bound of a range, it is its own key, whatever keys there are.
-    fn is_bound(&self) -> bool {
+    pub(in crate::store) fn is_bound(&self) -> bool {
         self.offset == 1
     }
 
@@ -54,7 +54,7 @@ impl Place {
     }
 
     /// The scan whose last row is at the place, and where the place is if there are too few.
-    fn scan(&self) -> (Scan, Bytes) {
+    pub(in crate::store) fn scan(&self) -> (Scan, Bytes) {
         let (begin, end) = (Bytes::new(), Bytes::from_static(KEY_END));
         let steps = usize::try_from(self.offset.unsigned_abs()).unwrap_or(usize::MAX);
         let scan = |begin, end, rows_max, reverse| Scan { begin, end, rows_max, bytes_max: usize::MAX, reverse };
@@ -196,7 +196,7 @@ impl ClientTransaction {
 }
 
 /// Bytes after which a page ends, as `fdb_c.cpp` makes them of mode and target.
-fn page_bytes(range: &RangeOptions) -> Result<usize, StoreError> {
+pub(in crate::store) fn page_bytes(range: &RangeOptions) -> Result<usize, StoreError> {
     let mode_bytes = match range.mode {
         StreamingMode::Exact if range.limit == 0 && range.target_bytes == 0 => {
             return Err(StoreError::new(StoreError::EXACT_MODE_WITHOUT_LIMITS));

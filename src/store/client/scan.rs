@@ -20,14 +20,14 @@ const DOUBLINGS_MAX: u32 = 6;
 
 /// What is left to be read.
 #[derive(Debug)]
-pub(super) struct Scan {
-    pub(super) begin: Bytes,
-    pub(super) end: Bytes,
+pub(in crate::store) struct Scan {
+    pub(in crate::store) begin: Bytes,
+    pub(in crate::store) end: Bytes,
     /// `usize::MAX`: no limit.
-    pub(super) rows_max: usize,
+    pub(in crate::store) rows_max: usize,
     /// `usize::MAX`: no limit.
-    pub(super) bytes_max: usize,
-    pub(super) reverse: bool,
+    pub(in crate::store) bytes_max: usize,
+    pub(in crate::store) reverse: bool,
 }
 
 /// Rows in the order asked for.

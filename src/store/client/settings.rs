@@ -9,17 +9,17 @@ use crate::store::{StoreError, TransactionOption, engine::ReadVersionRequest};
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) timeout: Option<Duration>,
+pub(in crate::store) struct Settings {
+    pub(in crate::store) timeout: Option<Duration>,
     /// `None`: no limit.
-    pub(super) retries_max: Option<u64>,
-    pub(super) retry_delay_max: Duration,
-    pub(super) bytes_max: usize,
+    pub(in crate::store) retries_max: Option<u64>,
+    pub(in crate::store) retry_delay_max: Duration,
+    pub(in crate::store) bytes_max: usize,
     /// Whether reads, and snapshot reads, see this transaction's own writes.
-    pub(super) sees_writes: bool,
-    pub(super) snapshot_sees_writes: bool,
-    pub(super) next_write_conflicts: bool,
-    pub(super) request: ReadVersionRequest,
+    pub(in crate::store) sees_writes: bool,
+    pub(in crate::store) snapshot_sees_writes: bool,
+    pub(in crate::store) next_write_conflicts: bool,
+    pub(in crate::store) request: ReadVersionRequest,
 }
 
 impl Default for Settings {
@@ -39,12 +39,12 @@ impl Default for Settings {
 
 impl Settings {
     /// Those that survive `on_error` (marked `persistent` in FoundationDB's `fdb.options`).
-    pub(super) fn for_retry(&self) -> Self {
+    pub(in crate::store) fn for_retry(&self) -> Self {
         let Self { timeout, retries_max, retry_delay_max, .. } = *self;
         Self { timeout, retries_max, retry_delay_max, ..Self::default() }
     }
 
-    pub(super) fn set(&mut self, option: TransactionOption) -> Result<(), StoreError> {
+    pub(in crate::store) fn set(&mut self, option: TransactionOption) -> Result<(), StoreError> {
         match option {
             TransactionOption::TimeoutMs(ms) => self.timeout = (ms > 0).then_some(Duration::from_millis(ms)),
             TransactionOption::RetryLimit(-1) => self.retries_max = None,

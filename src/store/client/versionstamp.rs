@@ -37,7 +37,7 @@ fn resolve(bytes: &[u8], stamp: Versionstamp, what: &'static str) -> Result<Byte
 }
 
 /// Refuses a versionstamped key or value whose offset is missing or points outside.
-pub(super) fn check(bytes: &[u8], what: &'static str) -> Result<(), StoreError> {
+pub(in crate::store) fn check(bytes: &[u8], what: &'static str) -> Result<(), StoreError> {
     split(bytes, what).map(|_| ())
 }
 

@@ -153,7 +153,7 @@ impl State {
 }
 
 /// Refuses a key of FoundationDB's own. The end of a range may touch them.
-pub(super) fn check_legal(key: &[u8], is_bound: bool) -> Result<(), StoreError> {
+pub(in crate::store) fn check_legal(key: &[u8], is_bound: bool) -> Result<(), StoreError> {
     if key < KEY_END || (is_bound && key == KEY_END) {
         return Ok(());
     }
@@ -172,7 +172,7 @@ fn check_key(key: &[u8]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn check_value(value: &[u8]) -> Result<(), StoreError> {
+pub(in crate::store) fn check_value(value: &[u8]) -> Result<(), StoreError> {
     if value.len() > VALUE_BYTES_MAX {
         let context = format!("value of {} bytes; at most {VALUE_BYTES_MAX}", value.len());
         return Err(StoreError::with(StoreError::VALUE_TOO_LARGE, context));
@@ -180,12 +180,12 @@ fn check_value(value: &[u8]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn check_order(begin: &[u8], end: &[u8]) -> Result<(), StoreError> {
+pub(in crate::store) fn check_order(begin: &[u8], end: &[u8]) -> Result<(), StoreError> {
     if begin > end { Err(StoreError::new(StoreError::INVERTED_RANGE)) } else { Ok(()) }
 }
 
 /// A bound that is longer than any key means the same as this shorter one.
-fn cut(mut bound: Bytes) -> Bytes {
+pub(in crate::store) fn cut(mut bound: Bytes) -> Bytes {
     bound.truncate(KEY_BYTES_MAX + 1);
     bound
 }

@@ -1,0 +1,48 @@
+//! The store on FoundationDB: an adapter between our contract and its own client.
+//!
+//! FoundationDB's client does everything that [`super::client`] does for the other stores. What
+//! is left: the prefix of a deployment, which may share the cluster; refusing at once, with the
+//! same codes, what FoundationDB only refuses at the next read or at the commit; the shape of
+//! calls (ours go through a shared handle, its own consume the transaction); and a start that
+//! says what is wrong instead of waiting for ever.
+//!
+//! What it does not equal the other stores in: a key may have the prefix's length less than
+//! 10,000 bytes, sizes count the prefix, and a range read that is under way when the commit
+//! begins is waited for, where our own client refuses it.
+//!
+//! The parts that need no client library stand outside the feature `foundationdb`, and are
+//! tested without it. `docs/foundationdb.md` is for those who run it.
+
+pub mod cluster_file;
+pub mod keys;
+pub mod options;
+mod prefix_check;
+#[cfg(feature = "foundationdb")]
+mod reads;
+#[cfg(feature = "foundationdb")]
+mod source;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "foundationdb")]
+mod transaction;
+
+pub use keys::Prefix;
+pub use options::{FdbOptions, OpenError, TlsFiles};
+pub use prefix_check::{PrefixError, check_prefix};
+#[cfg(feature = "foundationdb")]
+pub use source::{connect, open, stop};
+
+/// Nothing has been started: this build has no FoundationDB client.
+#[cfg(not(feature = "foundationdb"))]
+pub fn stop() {}
+
+/// Opens nothing: this build has no FoundationDB client.
+///
+/// # Errors
+/// Always [`OpenError::NotBuilt`], after the cluster file's own errors.
+#[cfg(not(feature = "foundationdb"))]
+#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+pub async fn open(options: &FdbOptions, _: crate::clock::SharedClock) -> Result<super::Database, OpenError> {
+    options.read_files()?;
+    Err(OpenError::NotBuilt)
+}

@@ -1,0 +1,86 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use escapement_engine::ShardId;
+
+use crate::{
+    clock::SharedClock,
+    edge::SystemClock,
+    keyspace,
+    records::{Cluster, Record as _},
+    rng::Rng,
+    store::{
+        Database, MemoryEngine, RunError, TransactionKind,
+        fdb::{Prefix, PrefixError, check_prefix},
+    },
+};
+
+/// What the check says of `prefix` in a cluster that holds these keys.
+async fn check(prefix: &'static [u8], held: &[(Bytes, Bytes)]) -> Result<(), PrefixError> {
+    let clock: SharedClock = Arc::new(SystemClock::new());
+    let root = Database::over(Arc::new(MemoryEngine::new(Arc::clone(&clock))), clock, Rng::from_seed(1));
+    let tx = root.begin();
+    for (key, value) in held {
+        tx.set(key.clone(), value.clone()).unwrap();
+    }
+    tx.raw().commit().await.unwrap();
+    let prefix = Prefix::new(prefix).unwrap();
+    match check_prefix(&root, &prefix, TransactionKind::idempotent("check-prefix")).await {
+        Ok(()) => Ok(()),
+        Err(RunError::Refused(refused)) => Err(refused),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A deployment's first keys.
+fn deployment(prefix: &'static [u8]) -> Vec<(Bytes, Bytes)> {
+    let prefix = Prefix::new(prefix).unwrap();
+    let record = Cluster { format_version: 1, shards: 4 }.encode();
+    let key = |key: Bytes| prefix.key(&key);
+    vec![(key(keyspace::cluster()), record), (key(keyspace::shard_lease(ShardId(3))), Bytes::new())]
+}
+
+fn foreign(key: &'static str) -> Vec<(Bytes, Bytes)> {
+    vec![(Bytes::from(key), Bytes::new())]
+}
+
+#[tokio::test]
+async fn a_prefix_that_holds_nothing_or_our_own_is_taken() {
+    assert_eq!(check(b"", &[]).await, Ok(()));
+    assert_eq!(check(b"a/", &[]).await, Ok(()));
+    assert_eq!(check(b"", &deployment(b"")).await, Ok(()));
+    assert_eq!(check(b"a/", &deployment(b"a/")).await, Ok(()));
+    // Neighbours on both sides.
+    let mut held = [deployment(b"a/"), deployment(b"b/"), foreign("a.x"), foreign("a0"), foreign("zoo")].concat();
+    assert_eq!(check(b"a/", &held).await, Ok(()));
+    held.retain(|(key, _)| !key.starts_with(b"b/"));
+    assert_eq!(check(b"b/", &held).await, Ok(()));
+}
+
+#[tokio::test]
+async fn foreign_keys_are_refused_with_one_of_them() {
+    let refused = check(b"a/", &foreign("a/theirs")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "prefix `a/` holds keys that are not Escapement's, such as `a/theirs`");
+    // Beside our own, too: whoever wrote them will go on.
+    for theirs in ["a/\u{1}", "a/theirs"] {
+        let refused = check(b"a/", &[deployment(b"a/"), foreign(theirs)].concat()).await.unwrap_err();
+        assert!(matches!(&refused, PrefixError::Foreign { key, .. } if key == theirs.as_bytes()), "{refused}");
+    }
+    // What looks like our keys, but without the record that says so.
+    let mut held = deployment(b"a/");
+    held.remove(0);
+    assert!(matches!(check(b"a/", &held).await, Err(PrefixError::Foreign { .. })));
+    // Something else where our record would stand.
+    let held = [(Bytes::from_static(b"a/\x15\x01"), Bytes::from_static(b"{}"))];
+    assert!(matches!(check(b"a/", &held).await, Err(PrefixError::Foreign { .. })));
+}
+
+#[tokio::test]
+async fn deployments_do_not_nest() {
+    let refused = check(b"a/b/", &deployment(b"a/")).await.unwrap_err();
+    let text = "prefix `a/b/` lies within prefix `a/`, where another deployment of Escapement keeps its state";
+    assert_eq!(refused.to_string(), text);
+    assert!(matches!(check(b"a/", &deployment(b"")).await, Err(PrefixError::Within { .. })));
+    assert!(matches!(check(b"a/", &deployment(b"a/b/")).await, Err(PrefixError::Foreign { .. })));
+    assert!(matches!(check(b"", &deployment(b"a/")).await, Err(PrefixError::Foreign { .. })));
+}

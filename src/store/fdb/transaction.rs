@@ -1,0 +1,473 @@
+//! One transaction of FoundationDB's client behind our contract.
+//!
+//! The client's transaction is consumed by its commit and by its backoff, so it lives in the
+//! phase that says who has it. What the client would note for later (a key too long, an option
+//! out of bounds) is refused at once here, in the order and with the codes of
+//! [`crate::store::client`]. Its futures need no borrow: the lock is held while a call is
+//! started, never while it is waited for.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use escapement_fdb_client::foundationdb::{
+    self as fdb, FdbError, FdbResult, TransactionCommitError, TransactionCommitted,
+    options::{ConflictRangeType, MutationType, TransactionOption as Native},
+};
+use futures_util::{
+    FutureExt as _, TryFutureExt as _,
+    future::{BoxFuture, ready},
+};
+
+use super::Prefix;
+use crate::{
+    clock::SharedClock,
+    store::{
+        ConflictKind, KeySelector, MutationKind, RangeOptions, RangePage, StoreError, Transact, TransactionOption,
+        Version, Versionstamp,
+        client::{
+            epoch::Epoch,
+            settings::Settings,
+            versionstamp,
+            writes::{check_legal, check_order, check_value, cut},
+        },
+        metrics::KindMetrics,
+    },
+};
+
+/// A transaction of FoundationDB's own client.
+pub(super) struct FdbTransaction {
+    db: Arc<fdb::Database>,
+    pub(super) prefix: Prefix,
+    pub(super) clock: SharedClock,
+    pub(super) metrics: Arc<KindMetrics>,
+    state: Mutex<State>,
+}
+
+impl fmt::Debug for FdbTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FdbTransaction").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// Who has the client's transaction.
+enum Phase {
+    Open(fdb::Transaction),
+    /// The commit has it.
+    Committing,
+    /// The commit failed; `on_error` goes on from it.
+    Failed(TransactionCommitError),
+    Committed(TransactionCommitted, Option<Version>),
+    /// The backoff has it.
+    BackingOff,
+    /// Nobody: it was cancelled, or could not be made.
+    Ended(StoreError),
+}
+
+pub(super) struct State {
+    phase: Phase,
+    /// One life: what waits in it ends with it.
+    pub(super) epoch: Arc<Epoch>,
+    pub(super) settings: Settings,
+    /// Whether anything was read or written, for options that must come before.
+    pub(super) used: bool,
+}
+
+pub(super) fn store_error(error: FdbError) -> StoreError {
+    StoreError::foreign(error.code(), || error.message())
+}
+
+impl FdbTransaction {
+    pub(super) fn new(db: Arc<fdb::Database>, prefix: Prefix, clock: SharedClock, metrics: Arc<KindMetrics>) -> Self {
+        let state = State {
+            phase: Phase::of(db.create_trx()),
+            epoch: Arc::default(),
+            settings: Settings::default(),
+            used: false,
+        };
+        Self { db, prefix, clock, metrics, state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts something on the open transaction. After the commit has begun that is refused,
+    /// and ends the transaction.
+    pub(super) fn enter<T>(&self, start: impl FnOnce(&fdb::Transaction, &mut State) -> T) -> Result<T, StoreError> {
+        let mut state = self.lock();
+        // Taken out, so that `start` may change the rest.
+        match std::mem::replace(&mut state.phase, Phase::BackingOff) {
+            Phase::Open(tx) => {
+                let started = start(&tx, &mut state);
+                state.phase = Phase::Open(tx);
+                Ok(started)
+            }
+            Phase::Ended(error) => {
+                state.phase = Phase::Ended(error.clone());
+                Err(error)
+            }
+            other => {
+                state.phase = other;
+                let error = StoreError::new(StoreError::USED_DURING_COMMIT);
+                state.epoch.end(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`FdbTransaction::enter`], for writes.
+    fn write(
+        &self,
+        start: impl FnOnce(&fdb::Transaction, &mut State) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.enter(|tx, state| {
+            state.used = true;
+            start(tx, state)
+        })?
+    }
+
+    /// A fresh transaction with the options that survive a retry.
+    fn revive(&self, settings: &Settings) -> FdbResult<fdb::Transaction> {
+        let tx = self.db.create_trx()?;
+        let timeout_ms = settings.timeout.map_or(0, |timeout| timeout.as_millis());
+        tx.set_option(Native::Timeout(small(timeout_ms)))?;
+        tx.set_option(Native::RetryLimit(settings.retries_max.map_or(-1, small)))?;
+        tx.set_option(Native::MaxRetryDelay(small(settings.retry_delay_max.as_millis())))?;
+        Ok(tx)
+    }
+
+    async fn run_commit(&self) -> Result<(), StoreError> {
+        let (commit, epoch) = {
+            let mut state = self.lock();
+            match std::mem::replace(&mut state.phase, Phase::Committing) {
+                Phase::Open(tx) => (tx.commit(), Arc::clone(&state.epoch)),
+                other => {
+                    state.phase = other;
+                    drop(state);
+                    return self.enter(|_, _| ());
+                }
+            }
+        };
+        let started = self.clock.monotonic();
+        let outcome = tokio::select! {
+            biased;
+            outcome = commit => outcome,
+            error = epoch.ended() => return Err(error),
+        };
+        let (phase, result) = match outcome {
+            Ok(committed) => {
+                // -1: there was nothing to write.
+                let version = committed.committed_version().ok().and_then(|version| u64::try_from(version).ok());
+                if version.is_some() {
+                    self.metrics.commit.record(self.clock.monotonic().since(started));
+                }
+                (Phase::Committed(committed, version.map(Version)), Ok(()))
+            }
+            Err(failed) => {
+                let error = store_error(*failed);
+                (Phase::Failed(failed), Err(error))
+            }
+        };
+        let mut state = self.lock();
+        if Arc::ptr_eq(&state.epoch, &epoch) {
+            state.phase = phase;
+        }
+        result
+    }
+
+    async fn back_off(&self, error: StoreError) -> Result<(), StoreError> {
+        let (backoff, epoch) = {
+            let mut state = self.lock();
+            state.epoch.check()?;
+            if let Phase::Ended(error) = &state.phase {
+                return Err(error.clone());
+            }
+            let code = FdbError::from_code(error.code);
+            let backoff: BoxFuture<'static, FdbResult<fdb::Transaction>> =
+                match std::mem::replace(&mut state.phase, Phase::BackingOff) {
+                    Phase::Open(tx) => tx.on_error(code).boxed(),
+                    Phase::Failed(failed) if failed.code() == error.code => failed.on_error().boxed(),
+                    _ => match self.revive(&state.settings) {
+                        Ok(tx) => tx.on_error(code).boxed(),
+                        Err(refused) => ready(Err(refused)).boxed(),
+                    },
+                };
+            (backoff, Arc::clone(&state.epoch))
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = backoff => outcome.map_err(store_error),
+            error = epoch.ended() => Err(error),
+        };
+        let mut state = self.lock();
+        if !Arc::ptr_eq(&state.epoch, &epoch) {
+            return Ok(());
+        }
+        match outcome {
+            Ok(tx) => {
+                let settings = state.settings.for_retry();
+                state.replace(State { phase: Phase::Open(tx), epoch: Arc::default(), settings, used: false });
+                Ok(())
+            }
+            Err(refused) => {
+                // Whoever goes on to use the transaction after that is told so.
+                state.phase = Phase::Ended(StoreError::new(StoreError::TRANSACTION_CANCELLED));
+                Err(if refused.code == error.code { error } else { refused })
+            }
+        }
+    }
+}
+
+impl Phase {
+    fn of(made: FdbResult<fdb::Transaction>) -> Self {
+        made.map_or_else(|error| Self::Ended(store_error(error)), Self::Open)
+    }
+}
+
+impl State {
+    /// Starts another life; what is under way in this one ends with 1025.
+    fn replace(&mut self, next: Self) {
+        let old = std::mem::replace(self, next);
+        old.epoch.end(StoreError::new(StoreError::TRANSACTION_CANCELLED));
+    }
+}
+
+impl Transact for FdbTransaction {
+    fn set_option(&self, option: TransactionOption) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if option == TransactionOption::ReadYourWritesDisable && state.used {
+            return Err(StoreError::with(
+                StoreError::CLIENT_INVALID_OPERATION,
+                "reads of own writes can be switched off only before the first read or write",
+            ));
+        }
+        // The client notes a wrong value for later; this refuses it now.
+        state.settings.set(option.clone())?;
+        match &state.phase {
+            Phase::Open(tx) => tx.set_option(native(option)).map_err(store_error),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_version(&self) -> BoxFuture<'_, Result<Version, StoreError>> {
+        self.version().boxed()
+    }
+
+    fn set_read_version(&self, version: Version) {
+        let _ = self.enter(|tx, state| {
+            // Once reads have seen another version it is too late.
+            if state.epoch.version.set(version).is_ok() {
+                tx.set_read_version(i64::try_from(version.0).unwrap_or(i64::MAX));
+            }
+        });
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        keys: Vec<Bytes>,
+        snapshot: bool,
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
+        self.read_keys(keys, snapshot).boxed()
+    }
+
+    fn get_key(&self, selector: KeySelector, snapshot: bool) -> BoxFuture<'_, Result<Bytes, StoreError>> {
+        self.read_key(selector, snapshot).boxed()
+    }
+
+    fn get_range(&self, range: RangeOptions, snapshot: bool) -> BoxFuture<'_, Result<RangePage, StoreError>> {
+        self.read_range(range, snapshot).boxed()
+    }
+
+    fn set(&self, key: Bytes, value: Bytes) -> Result<(), StoreError> {
+        self.write(|tx, _| {
+            self.check_key(&key)?;
+            check_value(&value)?;
+            tx.set(&self.prefix.key(&key), &value);
+            Ok(())
+        })
+    }
+
+    fn clear(&self, key: Bytes) -> Result<(), StoreError> {
+        self.write(|tx, _| {
+            check_legal(&key, false)?;
+            // There is no longer key.
+            if key.len() <= self.prefix.key_bytes_max() {
+                tx.clear(&self.prefix.key(&key));
+            }
+            Ok(())
+        })
+    }
+
+    fn clear_range(&self, begin: Bytes, end: Bytes) -> Result<(), StoreError> {
+        check_order(&begin, &end)?;
+        self.write(|tx, _| {
+            check_legal(&begin, true)?;
+            check_legal(&end, true)?;
+            tx.clear_range(&self.prefix.key(&cut(begin)), &self.prefix.key(&cut(end)));
+            Ok(())
+        })
+    }
+
+    fn mutate(&self, kind: MutationKind, key: Bytes, operand: Bytes) -> Result<(), StoreError> {
+        self.write(|tx, _| {
+            self.check_key(&key)?;
+            check_value(&operand)?;
+            let key = match kind {
+                MutationKind::SetVersionstampedKey => {
+                    versionstamp::check(&key, "key")?;
+                    self.prefix.stamped_key(&key)
+                }
+                MutationKind::SetVersionstampedValue => {
+                    versionstamp::check(&operand, "value")?;
+                    self.prefix.key(&key)
+                }
+                _ => self.prefix.key(&key),
+            };
+            tx.atomic_op(&key, &operand, native_mutation(kind));
+            Ok(())
+        })
+    }
+
+    fn add_conflict_range(&self, begin: Bytes, end: Bytes, kind: ConflictKind) -> Result<(), StoreError> {
+        check_order(&begin, &end)?;
+        self.enter(|tx, _| {
+            check_legal(&begin, true)?;
+            check_legal(&end, true)?;
+            let kind = match kind {
+                ConflictKind::Read => ConflictRangeType::Read,
+                ConflictKind::Write => ConflictRangeType::Write,
+            };
+            let (begin, end) = (self.prefix.key(&cut(begin)), self.prefix.key(&cut(end)));
+            tx.add_conflict_range(&begin, &end, kind).map_err(store_error)
+        })?
+    }
+
+    fn watch(&self, key: Bytes) -> BoxFuture<'static, Result<(), StoreError>> {
+        let watch = self.enter(|tx, state| {
+            if !state.settings.sees_writes {
+                return Err(StoreError::new(StoreError::WATCHES_DISABLED));
+            }
+            self.check_key(&key)?;
+            state.used = true;
+            Ok(tx.watch(&self.prefix.key(&key)).map_err(store_error).boxed())
+        });
+        watch.flatten().unwrap_or_else(|error| ready(Err(error)).boxed())
+    }
+
+    fn commit(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.run_commit().boxed()
+    }
+
+    fn committed_version(&self) -> Result<Version, StoreError> {
+        match &self.lock().phase {
+            Phase::Committed(_, Some(version)) => Ok(*version),
+            Phase::Committed(_, None) => Err(StoreError::new(StoreError::NO_COMMIT_VERSION)),
+            _ => Err(StoreError::with(StoreError::NO_COMMIT_VERSION, "not committed")),
+        }
+    }
+
+    fn versionstamp(&self) -> BoxFuture<'static, Result<Versionstamp, StoreError>> {
+        let stamp = match self.enter(|tx, _| tx.get_versionstamp()) {
+            Ok(stamp) => stamp,
+            Err(error) => return ready(Err(error)).boxed(),
+        };
+        async {
+            let stamp = stamp.await.map_err(store_error)?;
+            let wrong = || StoreError::with(StoreError::OPERATION_FAILED, "a versionstamp has ten bytes");
+            stamp[..].try_into().map(Versionstamp).map_err(|_| wrong())
+        }
+        .boxed()
+    }
+
+    fn on_error(&self, error: StoreError) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.back_off(error).boxed()
+    }
+
+    fn approximate_size(&self) -> BoxFuture<'_, Result<usize, StoreError>> {
+        async {
+            let size = self.enter(|tx, _| tx.get_approximate_size())?.await.map_err(store_error)?;
+            Ok(usize::try_from(size).unwrap_or(0))
+        }
+        .boxed()
+    }
+
+    fn reset(&self) {
+        let mut state = self.lock();
+        let phase = match std::mem::replace(&mut state.phase, Phase::BackingOff) {
+            Phase::Open(mut tx) => {
+                tx.reset();
+                Phase::Open(tx)
+            }
+            Phase::Failed(failed) => Phase::Open(failed.reset()),
+            Phase::Committed(committed, _) => Phase::Open(committed.reset()),
+            Phase::Committing | Phase::BackingOff | Phase::Ended(_) => Phase::of(self.db.create_trx()),
+        };
+        state.replace(State { phase, epoch: Arc::default(), settings: Settings::default(), used: false });
+    }
+
+    fn cancel(&self) {
+        let mut state = self.lock();
+        let error = StoreError::new(StoreError::TRANSACTION_CANCELLED);
+        state.epoch.end(error.clone());
+        if let Phase::Open(tx) = std::mem::replace(&mut state.phase, Phase::Ended(error)) {
+            drop(tx.cancel());
+        }
+    }
+}
+
+impl FdbTransaction {
+    /// The room that the prefix leaves is less than the other stores' by its length.
+    fn check_key(&self, key: &[u8]) -> Result<(), StoreError> {
+        check_legal(key, false)?;
+        let max = self.prefix.key_bytes_max();
+        if key.len() > max {
+            return Err(StoreError::with(
+                StoreError::KEY_TOO_LARGE,
+                format!("key of {} bytes; at most {max}", key.len()),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The client's numbers are of 32 bits; a limit beyond them is none that anybody meets.
+fn small(number: impl TryInto<i32>) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
+}
+
+fn native(option: TransactionOption) -> Native {
+    match option {
+        TransactionOption::TimeoutMs(ms) => Native::Timeout(small(ms)),
+        TransactionOption::RetryLimit(limit) => Native::RetryLimit(small(limit)),
+        TransactionOption::MaxRetryDelayMs(ms) => Native::MaxRetryDelay(small(ms)),
+        TransactionOption::SizeLimit(bytes) => Native::SizeLimit(small(bytes)),
+        TransactionOption::NextWriteNoWriteConflictRange => Native::NextWriteNoWriteConflictRange,
+        TransactionOption::ReadYourWritesDisable => Native::ReadYourWritesDisable,
+        TransactionOption::SnapshotRywDisable => Native::SnapshotRywDisable,
+        TransactionOption::PriorityBatch => Native::PriorityBatch,
+        TransactionOption::PrioritySystemImmediate => Native::PrioritySystemImmediate,
+        TransactionOption::CausalReadRisky => Native::CausalReadRisky,
+        TransactionOption::Tag(tag) => Native::Tag(tag),
+        TransactionOption::LockAware => Native::LockAware,
+    }
+}
+
+fn native_mutation(kind: MutationKind) -> MutationType {
+    match kind {
+        MutationKind::Add => MutationType::Add,
+        MutationKind::And => MutationType::BitAnd,
+        MutationKind::Or => MutationType::BitOr,
+        MutationKind::Xor => MutationType::BitXor,
+        MutationKind::AppendIfFits => MutationType::AppendIfFits,
+        MutationKind::Max => MutationType::Max,
+        MutationKind::Min => MutationType::Min,
+        MutationKind::ByteMax => MutationType::ByteMax,
+        MutationKind::ByteMin => MutationType::ByteMin,
+        MutationKind::CompareAndClear => MutationType::CompareAndClear,
+        MutationKind::SetVersionstampedKey => MutationType::SetVersionstampedKey,
+        MutationKind::SetVersionstampedValue => MutationType::SetVersionstampedValue,
+    }
+}

@@ -1,0 +1,93 @@
+//! The adapter on FoundationDB itself, where it is there.
+//!
+//! `library` needs the client library, `cluster` and `deployment` a cluster, too, whose cluster
+//! file the variable `ESCAPEMENT_TEST_FDB` names. Where they are missing, the tests say so on
+//! stderr and pass; `.ci/test` says at its end which of the two it was. Every test has a key
+//! prefix of its own, which it clears.
+
+#![cfg(not(madsim))]
+#![allow(clippy::unwrap_used, reason = "tests: a failed step is a failed test")]
+
+mod cluster;
+mod deployment;
+mod library;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use escapement::{
+    clock::SharedClock,
+    edge::SystemClock,
+    store::{
+        Database,
+        fdb::{self, FdbOptions, Prefix, TlsFiles},
+    },
+};
+use escapement_fdb_client::{ClientError, TlsOptions};
+
+fn clock() -> SharedClock {
+    Arc::new(SystemClock::new())
+}
+
+/// The client library, started; `None` where it is not installed.
+fn library() -> Option<()> {
+    match escapement_fdb_client::start(&TlsOptions::default()) {
+        Ok(()) => Some(()),
+        Err(error @ ClientError::LibraryMissing(_)) => {
+            let text = error.to_string();
+            assert!(
+                text.contains("libfdb_c.so") && text.contains("install the package foundationdb-clients"),
+                "{text}"
+            );
+            eprintln!("NOT RUN, the client library is missing: {text}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The cluster to test on.
+fn cluster_file() -> Option<PathBuf> {
+    let Some(path) = std::env::var_os("ESCAPEMENT_TEST_FDB").filter(|path| !path.is_empty()) else {
+        eprintln!("NOT RUN: ESCAPEMENT_TEST_FDB names no cluster file");
+        return None;
+    };
+    Some(path.into())
+}
+
+/// A part of the test cluster that this test has to itself, cleared before and after.
+struct Area {
+    options: FdbOptions,
+    clock: SharedClock,
+}
+
+impl Area {
+    fn new(name: &str) -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        let prefix = format!("test/{}/{number}/{name}/", std::process::id());
+        let options = FdbOptions::new(cluster_file()?, Prefix::new(prefix).unwrap());
+        Some(Self { options, clock: clock() })
+    }
+
+    /// A database whose prefix is this area's, and then `more`.
+    fn under(&self, more: &str) -> Database {
+        fdb::connect(&self.options_under(more), Arc::clone(&self.clock)).unwrap()
+    }
+
+    fn options_under(&self, more: &str) -> FdbOptions {
+        let prefix = self.options.prefix.key(more.as_bytes());
+        FdbOptions { prefix: Prefix::new(prefix).unwrap(), tls: TlsFiles::default(), ..self.options.clone() }
+    }
+
+    async fn clear(&self) {
+        let tx = self.under("").begin();
+        tx.clear_range("", &b"\xff"[..]).unwrap();
+        tx.raw().commit().await.unwrap();
+    }
+}
