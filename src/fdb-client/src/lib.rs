@@ -185,3 +185,34 @@ fn boot(tls: &TlsOptions) -> Result<NetworkAutoStop, FdbError> {
     // to its caller, and `loader.c` sees to it where nobody does.
     unsafe { builder.boot() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One test, as the process has one network.
+    #[test]
+    fn the_client_starts_once_and_stops_for_good_or_says_which_package_is_missing() {
+        let tls = TlsOptions::default();
+        match start(&tls) {
+            Ok(()) => {
+                assert_eq!(start(&tls), Ok(()));
+                let other = TlsOptions { verify_peers: Some("Check.Valid=1".to_owned()), ..tls.clone() };
+                assert_eq!(start(&other), Err(ClientError::OtherOptions));
+                stop();
+                stop();
+                assert_eq!(start(&tls), Err(ClientError::Stopped));
+            }
+            Err(error) => {
+                assert!(matches!(error, ClientError::LibraryMissing(_)), "{error}");
+                let text = error.to_string();
+                assert!(text.contains("libfdb_c.so"), "{text}");
+                assert!(text.contains("install the package foundationdb-clients, version 7.3"), "{text}");
+                // It may be installed while the process runs.
+                assert_eq!(start(&tls), Err(error));
+                stop();
+                assert!(matches!(start(&tls), Err(ClientError::LibraryMissing(_))));
+            }
+        }
+    }
+}

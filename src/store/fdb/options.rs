@@ -94,6 +94,14 @@ pub enum OpenError {
         /// What the client said.
         error: StoreError,
     },
+    /// The cluster answered, but not to our use.
+    #[error("cluster {description} refused: {error}")]
+    Refused {
+        /// The cluster file's description and id.
+        description: String,
+        /// What the client said.
+        error: StoreError,
+    },
     /// The prefix is not ours alone.
     #[error(transparent)]
     Prefix(#[from] PrefixError),
@@ -106,7 +114,7 @@ impl OpenError {
             Self::NotBuilt | Self::Tls { .. } => Reason::ConfigInvalid,
             Self::ClusterFile { .. } => Reason::ClusterFileUnusable,
             Self::Library(_) => Reason::ClientLibraryMissing,
-            Self::Client(_) | Self::Unreachable { .. } => Reason::ClusterUnreachable,
+            Self::Client(_) | Self::Unreachable { .. } | Self::Refused { .. } => Reason::ClusterUnreachable,
             Self::Prefix(_) => Reason::PrefixInUse,
         }
     }

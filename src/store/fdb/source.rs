@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    store::{Database, RunError, Source, Transact, TransactionKind, metrics::KindMetrics},
+    store::{Database, RunError, Source, StoreError, Transact, TransactionKind, metrics::KindMetrics},
 };
 
 /// FoundationDB's client, with the prefix of one deployment.
@@ -55,18 +55,25 @@ impl From<ClientError> for OpenError {
     }
 }
 
+impl FdbSource {
+    fn database(db: &Arc<fdb::Database>, prefix: &Prefix, clock: &SharedClock) -> Database {
+        let source = Self { db: Arc::clone(db), prefix: prefix.clone(), clock: Arc::clone(clock) };
+        Database::from_source(Box::new(source))
+    }
+}
+
 /// Opens a deployment: the cluster answers, and what lies under the prefix is ours or nothing.
 ///
 /// # Errors
 /// See [`OpenError`]. Nothing has been written.
 pub async fn open(options: &FdbOptions, clock: SharedClock) -> Result<Database, OpenError> {
-    let file = options.read_files()?;
-    let waited = options.connect_max;
-    let root = connect(&FdbOptions { prefix: Prefix::default(), ..options.clone() }, Arc::clone(&clock))?;
-    let kind = TransactionKind::idempotent("check-prefix").total_max(waited.max(Duration::from_millis(1)));
+    let (db, file) = connection(options)?;
+    let root = FdbSource::database(&db, &Prefix::default(), &clock);
+    let waited = options.connect_max.max(Duration::from_millis(1));
+    let kind = TransactionKind::idempotent("check-prefix").total_max(waited);
     check_prefix(&root, &options.prefix, kind).await.map_err(|error| of_check(&file, waited, error))?;
     tracing::info!(cluster = %file.description, prefix = %options.prefix, "FoundationDB answers");
-    connect(options, clock)
+    Ok(FdbSource::database(&db, &options.prefix, &clock))
 }
 
 /// A database of which nothing is known yet: whether the cluster answers, and what it holds,
@@ -74,14 +81,17 @@ pub async fn open(options: &FdbOptions, clock: SharedClock) -> Result<Database, 
 ///
 /// # Errors
 /// When a file, the client library or an option cannot be used.
-pub fn connect(options: &FdbOptions, clock: SharedClock) -> Result<Database, OpenError> {
-    options.read_files()?;
-    library::start(&tls_options(&options.tls)?)?;
+pub fn connect(options: &FdbOptions, clock: &SharedClock) -> Result<Database, OpenError> {
+    Ok(FdbSource::database(&connection(options)?.0, &options.prefix, clock))
+}
+
+fn connection(options: &FdbOptions) -> Result<(Arc<fdb::Database>, ClusterFile), OpenError> {
+    let file = options.read_files()?;
     let path = text("cluster_file", &options.cluster_file)?;
+    library::start(&tls_options(&options.tls)?)?;
     let db = fdb::Database::from_path(&path)
         .map_err(|error| OpenError::Client(format!("{path}: {} ({})", error.message(), error.code())))?;
-    let source = FdbSource { db: Arc::new(db), prefix: options.prefix.clone(), clock };
-    Ok(Database::from_source(Box::new(source)))
+    Ok((Arc::new(db), file))
 }
 
 /// Stops FoundationDB's client for good; every database of this process ends with it. A process
@@ -111,13 +121,11 @@ fn of_check(file: &ClusterFile, waited: Duration, error: RunError<PrefixError>) 
         RunError::Refused(refused) => return OpenError::Prefix(refused),
         RunError::Store { error, .. } | RunError::MaybeCommitted { error, .. } => error,
     };
+    let description = format!("{}:{}", file.description, file.id);
+    if error.code != StoreError::TRANSACTION_TIMED_OUT {
+        return OpenError::Refused { description, error };
+    }
     let tls =
         if file.wants_tls() { ", and that the TLS certificate, key and authorities fit the servers'" } else { "" };
-    OpenError::Unreachable {
-        description: format!("{}:{}", file.description, file.id),
-        coordinators: file.addresses(),
-        tls,
-        waited,
-        error,
-    }
+    OpenError::Unreachable { description, coordinators: file.addresses(), tls, waited, error }
 }

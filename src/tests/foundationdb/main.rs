@@ -77,7 +77,7 @@ impl Area {
 
     /// A database whose prefix is this area's, and then `more`.
     fn under(&self, more: &str) -> Database {
-        fdb::connect(&self.options_under(more), Arc::clone(&self.clock)).unwrap()
+        fdb::connect(&self.options_under(more), &self.clock).unwrap()
     }
 
     fn options_under(&self, more: &str) -> FdbOptions {
