@@ -412,6 +412,9 @@ impl Transact for FdbTransaction {
         let mut state = self.lock();
         let error = StoreError::new(StoreError::TRANSACTION_CANCELLED);
         state.epoch.end(error.clone());
+        if matches!(state.phase, Phase::Committed(..)) {
+            return;
+        }
         if let Phase::Open(tx) = std::mem::replace(&mut state.phase, Phase::Ended(error)) {
             drop(tx.cancel());
         }
