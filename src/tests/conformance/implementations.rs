@@ -1,0 +1,103 @@
+//! The implementations, each opened afresh for each test.
+
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    sync::{Arc, Once},
+};
+
+use escapement::{
+    clock::SharedClock,
+    edge::SystemClock,
+    rng::Rng,
+    store::{Database, EmbeddedEngine, EmbeddedOptions, MemoryEngine, engine::Engine},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    faulty::{Fault, Faulty},
+    suite::Setup,
+};
+
+/// Names the cluster file of a FoundationDB that may be written to.
+const FDB: &str = "ESCAPEMENT_TEST_FDB";
+/// Watches at once, where that can be set.
+const WATCHES_MAX: usize = 64;
+/// FoundationDB's default, which the store in memory has, too.
+const WATCHES_MAX_DEFAULT: usize = 10_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Implementation {
+    Memory,
+    Embedded,
+    FoundationDb,
+}
+
+/// A database and what has to live as long.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) setup: Setup,
+    _dir: Option<tempfile::TempDir>,
+}
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// The store in memory, with a fault or without.
+pub(crate) fn memory(name: &str, fault: Option<Fault>) -> Opened {
+    let clock: SharedClock = Arc::new(SystemClock::new());
+    let engine = MemoryEngine::new(Arc::clone(&clock));
+    let engine: Arc<dyn Engine> = match fault {
+        Some(fault) => Arc::new(Faulty { engine, fault }),
+        None => Arc::new(engine),
+    };
+    over(engine, clock, name, WATCHES_MAX_DEFAULT)
+}
+
+impl Implementation {
+    /// Opens the database for the test `name`; `None` where there is none to test.
+    pub(crate) async fn open(self, name: &str) -> Option<Opened> {
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        match self {
+            Self::Memory => Some(memory(name, None)),
+            Self::Embedded => {
+                let dir = tempfile::tempdir().unwrap();
+                let options = EmbeddedOptions { watches_max: WATCHES_MAX, ..EmbeddedOptions::default() };
+                let engine = EmbeddedEngine::open(dir.path(), options, Arc::clone(&clock)).unwrap();
+                Some(Opened { _dir: Some(dir), ..over(Arc::new(engine), clock, name, WATCHES_MAX) })
+            }
+            Self::FoundationDb => foundationdb(clock, name).await,
+        }
+    }
+}
+
+/// A database above an engine, as it is shipped.
+fn over(engine: Arc<dyn Engine>, clock: SharedClock, name: &str, watches_max: usize) -> Opened {
+    let db = Database::over(engine, Arc::clone(&clock), Rng::from_entropy());
+    opened(db, clock, name, watches_max)
+}
+
+fn opened(db: Database, clock: SharedClock, name: &str, watches_max: usize) -> Opened {
+    // Another run may use the same cluster at the same time.
+    let run = Rng::from_entropy().u64();
+    let space = format!("escapement-test/{run:016x}/{name}/").into();
+    Opened { setup: Setup { db, clock, space, watches_max }, _dir: None }
+}
+
+/// FoundationDB, where there is one. Says which of the two it was.
+#[expect(clippy::unused_async, reason = "a real one is connected to")]
+async fn foundationdb(clock: SharedClock, name: &str) -> Option<Opened> {
+    static SAID: Once = Once::new();
+    // Past the capture of the tests' output: this must be seen in a run that passes.
+    let say = |what: String| {
+        let line = format!("\n*** foundationdb: {what}\n");
+        SAID.call_once(|| std::io::stderr().write_all(line.as_bytes()).unwrap());
+    };
+    let Some(cluster_file) = std::env::var_os(FDB).filter(|path| !path.is_empty()).map(PathBuf::from) else {
+        say(format!("SKIPPED, {FDB} is not set"));
+        return None;
+    };
+    say(format!("RUN against {}", cluster_file.display()));
+    panic!("this build has no FoundationDB client: {name}, {clock:?}");
+}

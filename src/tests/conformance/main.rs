@@ -1,0 +1,81 @@
+//! The store's contract, shown on every implementation by the same cases. `suite` knows nothing of implementations; here they are
+//! set up, and here it is shown that the checks can fail.
+//!
+//! `ESCAPEMENT_TEST_FDB=PATH` names the cluster file of a FoundationDB to run on, too.
+
+#![cfg(not(madsim))]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests: a failed step is a failed test, and they report what they did"
+)]
+
+mod faulty;
+mod implementations;
+mod suite;
+
+use implementations::Implementation;
+use suite::cases::for_each_case;
+
+/// A test for each case, in a module for each implementation.
+macro_rules! instantiate {
+    ($($module:ident { $($case:ident,)* })*) => {
+        $($(
+            #[test]
+            fn $case() {
+                super::run_case(THIS, stringify!($case));
+            }
+        )*)*
+    };
+}
+
+mod memory {
+    const THIS: super::Implementation = super::Implementation::Memory;
+    super::for_each_case!(instantiate);
+}
+
+mod embedded {
+    const THIS: super::Implementation = super::Implementation::Embedded;
+    super::for_each_case!(instantiate);
+}
+
+mod foundationdb {
+    const THIS: super::Implementation = super::Implementation::FoundationDb;
+    super::for_each_case!(instantiate);
+}
+
+fn run_case(implementation: Implementation, name: &str) {
+    implementations::runtime().block_on(async {
+        let Some(opened) = implementation.open(name).await else { return };
+        suite::cases::named(name)(&opened.setup).await;
+        opened.setup.wipe().await;
+    });
+}
+
+/// The cases themselves can fail: each of these must, on an engine with the fault.
+#[test]
+fn faults_are_found_by_the_cases_that_speak_of_them() {
+    use faulty::Fault;
+    let expected = [
+        (Fault::IgnoresReads, "lost_updates_are_refused"),
+        (Fault::IgnoresReads, "write_skew_is_refused"),
+        (Fault::IgnoresRanges, "phantoms_are_refused"),
+        (Fault::IgnoresRanges, "a_versionstamped_key_conflicts_with_who_read_its_range"),
+        (Fault::ReadsTheBeforeLast, "a_transaction_sees_every_commit_that_was_acknowledged_before_it_began"),
+        (Fault::LosesTheFirst, "stamps_within_one_transaction_are_equal"),
+        (Fault::AddsOneMore, "addition_is_little_endian_wraps_and_has_the_operands_length"),
+        (Fault::SkipsWhenReversed, "a_limit_ends_a_read_at_as_many_rows"),
+        (Fault::ClearsTheEnd, "a_cleared_range_has_its_first_key_and_not_its_end"),
+        (Fault::AppliesWhatItRefuses, "writes_that_are_not_committed_are_seen_by_nobody"),
+    ];
+    for (fault, name) in expected {
+        let run = || {
+            implementations::runtime().block_on(async {
+                let opened = implementations::memory(name, Some(fault));
+                suite::cases::named(name)(&opened.setup).await;
+            });
+        };
+        assert!(std::panic::catch_unwind(run).is_err(), "{name} passes in spite of {fault:?}");
+    }
+}
