@@ -31,6 +31,8 @@ pub use client::{atomic, limits, versionstamp};
 pub use database::{Database, Source};
 pub use embedded::{EmbeddedEngine, EmbeddedOptions};
 pub use error::{RetryClass, StoreError};
+/// The tuple layer: FoundationDB's own encoding of typed values that keeps their order.
+pub use foundationdb_tuple as tuple;
 pub use memory::MemoryEngine;
 pub use remote::RemoteEngine;
 pub use runner::{Decision, RunError, TransactionKind};

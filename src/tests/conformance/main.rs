@@ -1,7 +1,9 @@
-//! The store's contract, shown on every implementation by the same cases. `suite` knows nothing of implementations; here they are
+//! The store's contract, shown on every implementation: the same cases, the same random
+//! programs, the same random histories. `suite` knows nothing of implementations; here they are
 //! set up, and here it is shown that the checks can fail.
 //!
 //! `ESCAPEMENT_TEST_FDB=PATH` names the cluster file of a FoundationDB to run on, too.
+//! `ESCAPEMENT_TEST_SEED` and `ESCAPEMENT_TEST_PROGRAMS` set the first seed and the number of random programs.
 
 #![cfg(not(madsim))]
 #![allow(
@@ -11,6 +13,7 @@
     reason = "tests: a failed step is a failed test, and they report what they did"
 )]
 
+mod differential;
 mod faulty;
 mod implementations;
 mod suite;
@@ -43,6 +46,14 @@ mod embedded {
 mod foundationdb {
     const THIS: super::Implementation = super::Implementation::FoundationDb;
     super::for_each_case!(instantiate);
+}
+
+/// A number that a variable of the environment may set.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name}={value}: this is no number")),
+        Err(_) => otherwise,
+    }
 }
 
 fn run_case(implementation: Implementation, name: &str) {

@@ -7,8 +7,10 @@
 //! cases, programs and histories there.
 //!
 //! - `cases`: claims about the contract, one by one.
+//! - `differential`: random programs whose results must be the same everywhere.
 
 pub(crate) mod cases;
+pub(crate) mod differential;
 pub(crate) mod support;
 
 pub(crate) use support::Setup;
