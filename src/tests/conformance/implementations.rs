@@ -44,6 +44,11 @@ pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
+/// For what must not depend on how threads run.
+pub(crate) fn single_thread() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 /// The store in memory, with a fault or without.
 pub(crate) fn memory(name: &str, fault: Option<Fault>) -> Opened {
     let clock: SharedClock = Arc::new(SystemClock::new());

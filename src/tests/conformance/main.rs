@@ -3,7 +3,8 @@
 //! set up, and here it is shown that the checks can fail.
 //!
 //! `ESCAPEMENT_TEST_FDB=PATH` names the cluster file of a FoundationDB to run on, too.
-//! `ESCAPEMENT_TEST_SEED` and `ESCAPEMENT_TEST_PROGRAMS` set the first seed and the number of random programs.
+//! `ESCAPEMENT_TEST_SEED` and `ESCAPEMENT_TEST_PROGRAMS` set the first seed and the number of random
+//! programs, `ESCAPEMENT_TEST_TRANSACTIONS` the number of random transactions.
 
 #![cfg(not(madsim))]
 #![allow(
@@ -16,6 +17,7 @@
 mod differential;
 mod faulty;
 mod implementations;
+mod serializability;
 mod suite;
 
 use implementations::Implementation;

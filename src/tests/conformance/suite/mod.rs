@@ -8,9 +8,11 @@
 //!
 //! - `cases`: claims about the contract, one by one.
 //! - `differential`: random programs whose results must be the same everywhere.
+//! - `serializability`: random concurrent transactions, replayed in the order of their commits.
 
 pub(crate) mod cases;
 pub(crate) mod differential;
+pub(crate) mod serializability;
 pub(crate) mod support;
 
 pub(crate) use support::Setup;
