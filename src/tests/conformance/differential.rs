@@ -33,6 +33,11 @@ fn embedded_gives_the_same_as_memory() {
 }
 
 #[test]
+fn remote_gives_the_same_as_memory() {
+    check(Implementation::Remote);
+}
+
+#[test]
 fn foundationdb_gives_the_same_as_memory() {
     check(Implementation::FoundationDb);
 }

@@ -2,17 +2,25 @@
 
 use std::{
     io::Write as _,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Once},
+    time::Duration,
 };
 
 use escapement::{
     clock::SharedClock,
-    edge::SystemClock,
+    edge::{
+        SystemClock,
+        grpc::{Listener, ServeOptions},
+    },
     rng::Rng,
-    store::{Database, EmbeddedEngine, EmbeddedOptions, MemoryEngine, engine::Engine},
+    store::{
+        Database, EmbeddedEngine, EmbeddedOptions, MemoryEngine,
+        engine::Engine,
+        remote::{RemoteEngine, RemoteOptions, ServerOptions, StoreServer},
+    },
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::oneshot};
 
 use crate::{
     faulty::{Fault, Faulty},
@@ -30,6 +38,8 @@ const WATCHES_MAX_DEFAULT: usize = 10_000;
 pub(crate) enum Implementation {
     Memory,
     Embedded,
+    /// The embedded one, served over the loopback.
+    Remote,
     FoundationDb,
 }
 
@@ -38,6 +48,8 @@ pub(crate) enum Implementation {
 pub(crate) struct Opened {
     pub(crate) setup: Setup,
     _dir: Option<tempfile::TempDir>,
+    /// The server ends when this is dropped.
+    _serving: Option<oneshot::Sender<()>>,
 }
 
 pub(crate) fn runtime() -> Runtime {
@@ -67,12 +79,16 @@ impl Implementation {
         match self {
             Self::Memory => Some(memory(name, None)),
             Self::Embedded => {
-                let dir = tempfile::tempdir().unwrap();
-                let options = EmbeddedOptions { watches_max: WATCHES_MAX, ..EmbeddedOptions::default() };
-                let engine = EmbeddedEngine::open(dir.path(), options, Arc::clone(&clock)).unwrap();
+                let (engine, dir) = embedded(&clock);
                 Some(Opened { _dir: Some(dir), ..over(Arc::new(engine), clock, name, WATCHES_MAX) })
             }
-            Self::FoundationDb => foundationdb(clock, name).await,
+            Self::Remote => {
+                let (engine, dir) = embedded(&clock);
+                let (engine, serving) = served(engine, &clock).await;
+                let opened = over(Arc::new(engine), clock, name, WATCHES_MAX);
+                Some(Opened { _dir: Some(dir), _serving: Some(serving), ..opened })
+            }
+            Self::FoundationDb => foundationdb(clock, name),
         }
     }
 }
@@ -87,22 +103,53 @@ fn opened(db: Database, clock: SharedClock, name: &str, watches_max: usize) -> O
     // Another run may use the same cluster at the same time.
     let run = Rng::from_entropy().u64();
     let space = format!("escapement-test/{run:016x}/{name}/").into();
-    Opened { setup: Setup { db, clock, space, watches_max }, _dir: None }
+    Opened { setup: Setup { db, clock, space, watches_max }, _dir: None, _serving: None }
+}
+
+fn embedded(clock: &SharedClock) -> (EmbeddedEngine, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions { watches_max: WATCHES_MAX, ..EmbeddedOptions::default() };
+    (EmbeddedEngine::open(dir.path(), options, Arc::clone(clock)).unwrap(), dir)
+}
+
+/// A client of a server above `engine`.
+async fn served(engine: EmbeddedEngine, clock: &SharedClock) -> (RemoteEngine, oneshot::Sender<()>) {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.address().to_string();
+    let server = StoreServer::new(Arc::new(engine), ServerOptions::default(), Arc::clone(clock), &Rng::from_entropy());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let options = ServeOptions { clock: Arc::clone(clock), drain_max: Duration::from_secs(30) };
+    tokio::spawn(async move { listener.serve_store(server, options, async move { drop(stopped.await) }).await });
+    let client = RemoteEngine::connect(&address, RemoteOptions::default(), Arc::clone(clock), Rng::from_entropy());
+    (client.await.unwrap(), stop)
 }
 
 /// FoundationDB, where there is one. Says which of the two it was.
-#[expect(clippy::unused_async, reason = "a real one is connected to")]
-async fn foundationdb(clock: SharedClock, name: &str) -> Option<Opened> {
+fn foundationdb(clock: SharedClock, name: &str) -> Option<Opened> {
     static SAID: Once = Once::new();
     // Past the capture of the tests' output: this must be seen in a run that passes.
     let say = |what: String| {
         let line = format!("\n*** foundationdb: {what}\n");
         SAID.call_once(|| std::io::stderr().write_all(line.as_bytes()).unwrap());
     };
-    let Some(cluster_file) = std::env::var_os(FDB).filter(|path| !path.is_empty()).map(PathBuf::from) else {
+    let Some(cluster_file) = std::env::var_os(FDB).filter(|path| !path.is_empty()) else {
         say(format!("SKIPPED, {FDB} is not set"));
         return None;
     };
     say(format!("RUN against {}", cluster_file.display()));
-    panic!("this build has no FoundationDB client: {name}, {clock:?}");
+    let db = connect(cluster_file.as_ref(), &clock);
+    Some(opened(db, clock, name, WATCHES_MAX_DEFAULT))
+}
+
+/// Without a prefix of a deployment: the suite's keys have one of their own, and their limit is
+/// that of FoundationDB.
+#[cfg(feature = "foundationdb")]
+fn connect(cluster_file: &Path, clock: &SharedClock) -> Database {
+    use escapement::store::fdb::{FdbOptions, Prefix, connect};
+    connect(&FdbOptions::new(cluster_file, Prefix::default()), clock).unwrap()
+}
+
+#[cfg(not(feature = "foundationdb"))]
+fn connect(_: &Path, _: &SharedClock) -> Database {
+    panic!("{FDB} is set, but this build has no FoundationDB client: add `--features foundationdb`");
 }

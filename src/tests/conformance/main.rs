@@ -45,6 +45,11 @@ mod embedded {
     super::for_each_case!(instantiate);
 }
 
+mod remote {
+    const THIS: super::Implementation = super::Implementation::Remote;
+    super::for_each_case!(instantiate);
+}
+
 mod foundationdb {
     const THIS: super::Implementation = super::Implementation::FoundationDb;
     super::for_each_case!(instantiate);

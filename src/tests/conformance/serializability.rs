@@ -45,6 +45,11 @@ fn transactions_on_embedded_are_strictly_serializable_in_the_order_of_their_stam
 }
 
 #[test]
+fn transactions_on_remote_are_strictly_serializable_in_the_order_of_their_stamps() {
+    check(Implementation::Remote);
+}
+
+#[test]
 fn transactions_on_foundationdb_are_strictly_serializable_in_the_order_of_their_stamps() {
     check(Implementation::FoundationDb);
 }
