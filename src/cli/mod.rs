@@ -15,6 +15,7 @@ mod output;
 mod schedule;
 mod serve;
 mod status;
+mod store;
 mod task;
 mod values;
 mod view;
@@ -49,6 +50,7 @@ enum Command {
     Dev(serve::DevArgs),
     /// Run a server
     Serve(serve::ServeArgs),
+    Store(store::StoreArgs),
     /// Run a worker that runs programs or posts to HTTP servers
     Worker(worker::WorkerArgs),
     /// Submit, show, cancel and watch tasks
@@ -71,7 +73,7 @@ enum Command {
 impl Command {
     /// Whether it runs until it is told to end.
     const fn is_service(&self) -> bool {
-        matches!(self, Self::Dev(_) | Self::Serve(_) | Self::Worker(_))
+        matches!(self, Self::Dev(_) | Self::Serve(_) | Self::Store(_) | Self::Worker(_))
     }
 }
 
@@ -130,6 +132,7 @@ fn run(cli: Cli, ui: Ui) -> Result<u8, CliError> {
     match &cli.command {
         Command::Dev(args) => flags.extend(args.flags(&cli.global)?),
         Command::Serve(args) => flags.extend(args.server.flags()),
+        Command::Store(args) => flags.extend(args.flags()),
         Command::Worker(args) => flags.extend(args.flags()),
         Command::Config(args) => flags.extend(args.flags()),
         _ => {}
@@ -161,6 +164,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<u8, CliError> {
     match command {
         Command::Dev(_) => serve::dev(context).await,
         Command::Serve(_) => serve::serve(context).await,
+        Command::Store(args) => store::run(&args, context).await,
         Command::Worker(_) => worker::run(context).await,
         Command::Task(command) => Box::pin(task::run(command, context)).await,
         Command::Schedule(command) => Box::pin(schedule::run(command, context)).await,

@@ -30,7 +30,7 @@ pub(super) struct ServerFlags {
     /// Directory of the embedded store [env: ESCAPEMENT_SERVER_DATA_DIR] [default: ./escapement-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// embedded:PATH or memory: [env: ESCAPEMENT_SERVER_STORE] [default: embedded: in the data directory]
+    /// embedded:PATH, memory:, remote:HOST:PORT or fdb:FILE?prefix=PREFIX [env: ESCAPEMENT_SERVER_STORE] [default: embedded: in the data directory]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Shards of a new store [env: ESCAPEMENT_SERVER_SHARDS] [default: 32]

@@ -58,8 +58,8 @@ keys! {
         "Where `serve` and `dev` listen. `dev` takes loopback addresses only.";
     "server.data_dir", Text, Some("--data-dir"), "./escapement-data", "a path",
         "Directory of the embedded store. Made when it is not there.";
-    "server.store", Text, Some("--store"), "embedded:", "`embedded:PATH`, `embedded:` for the data directory, or `memory:`",
-        "Where the server keeps its state. `memory:` forgets everything when the process ends.";
+    "server.store", Text, Some("--store"), "embedded:", "`embedded:PATH`, `embedded:` for the data directory, `memory:`, `remote:HOST:PORT`, or `fdb:CLUSTER_FILE?prefix=PREFIX`",
+        "Where the server keeps its state. `memory:` forgets everything when the process ends; `remote:` is an `escapement store`; `fdb:` needs a build with FoundationDB's client.";
     "server.shards", Integer(1, 4096), Some("--shards"), "32", "1 to 4096",
         "Units of ownership of a new store. A store keeps the number that it was made with.";
     "server.session_lease_ms", Integer(1000, 600_000), Some("--session-lease-ms"), "10000", "1000 to 600000",

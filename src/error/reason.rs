@@ -150,6 +150,9 @@ reasons! {
     /// The key prefix is not this deployment's own.
     PrefixInUse = "PREFIX_IN_USE", FailedPrecondition, START,
         "Choose another prefix for this deployment, such as ?prefix=escapement/. Nothing was changed.";
+    /// Another server serves the store.
+    StoreInUse = "STORE_IN_USE", FailedPrecondition, START,
+        "Stop the server that uses the store, or choose another store. One that has crashed is succeeded by itself.";
     /// An error of the server itself.
     Internal = "INTERNAL", Internal, INTERNAL,
         "This is a bug in Escapement: please report it, with the server's log of that moment.";

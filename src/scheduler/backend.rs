@@ -255,7 +255,7 @@ fn submit_failed(failure: &SubmitFailed) -> ApiError {
 fn refused(refusal: Refusal) -> ApiError {
     let message = refusal.to_string();
     let reason = match refusal {
-        Refusal::NotOwner(_) => Reason::NotOwner,
+        Refusal::NotOwner(_) | Refusal::ShardHeld(..) => Reason::NotOwner,
         Refusal::TaskNotFound(_) => Reason::TaskNotFound,
         Refusal::TaskEnded(..) => Reason::TaskAlreadyEnded,
         Refusal::ScheduleNotFound(_) => Reason::ScheduleNotFound,

@@ -11,8 +11,15 @@ use std::{
 
 use escapement_engine::{Monotonic, SessionId, Timestamp};
 
-use super::{RETRY_PAUSE, SchedulerOptions, Shared, transactions};
-use crate::{clock::SharedClock, records::Member, store::Database};
+use super::{
+    RETRY_PAUSE, SchedulerOptions, Shared,
+    transactions::{self, Refusal},
+};
+use crate::{
+    clock::SharedClock,
+    records::Member,
+    store::{Database, RunError},
+};
 
 /// Until when this process may act as the owner of its shards.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ impl Held {
         let before = clock.monotonic();
         let lease = options.member_lease;
         let member = Member { beat: 1, lease, address: options.address.clone(), started };
-        transactions::beat(db, session, &member).await?;
+        transactions::beat(db, session, &member, None).await?;
         let until = before.saturating_add(lease);
         Ok(Self { until_nanos: AtomicU64::new(until.as_nanos()), lease })
     }
@@ -64,10 +71,15 @@ pub(crate) async fn renew(shared: Arc<Shared>) {
         let before = shared.clock.monotonic();
         let member =
             Member { beat, lease: options.member_lease, address: options.address.clone(), started: shared.started };
-        match transactions::beat(&shared.db, shared.ownership.session, &member).await {
+        let ownership = &shared.ownership;
+        match transactions::beat(&shared.db, ownership.session, &member, Some(ownership)).await {
             Ok(()) => {
                 shared.held.renewed(before);
                 heard = before;
+            }
+            Err(RunError::Refused(Refusal::NotOwner(shard))) => {
+                tracing::error!(%shard, "another scheduler has taken the shards over; this one ends");
+                return shared.tell(super::core::Message::Stop).await;
             }
             Err(error) if super::storage_full(&error) => heard = before,
             Err(error) => {

@@ -17,6 +17,7 @@ mod options;
 mod session;
 mod status;
 mod submitting;
+mod succession;
 mod transactions;
 mod watch;
 
@@ -26,8 +27,13 @@ use escapement_engine::{SessionId, Timestamp};
 use tokio::sync::mpsc;
 
 use self::{
-    completing::EndJob, core::Message, counters::Counters, membership::Held, submitting::SubmitJob,
-    transactions::Ownership, watch::WatchHub,
+    completing::EndJob,
+    core::Message,
+    counters::Counters,
+    membership::Held,
+    submitting::SubmitJob,
+    transactions::{Ownership, Takeover},
+    watch::WatchHub,
 };
 pub use self::{
     options::{InvalidOption, SchedulerOptions},
@@ -104,11 +110,22 @@ pub enum StartError {
         /// Newest format that this program knows.
         supported: u32,
     },
-    /// The store is shared by several processes, which this version does not coordinate.
+    /// Another scheduler serves the store, and lives.
     #[error(
-        "store `{0}` can be opened by several processes at once; this version serves stores that one process opens"
+        "store `{store}` is served by the scheduler at {address} (session {session}), which is alive; stop it first: \
+         this version runs one scheduler on a store"
     )]
-    NotExclusive(&'static str),
+    Held {
+        /// Kind of the store.
+        store: &'static str,
+        /// Who serves it.
+        session: SessionId,
+        /// Where it listens.
+        address: String,
+    },
+    /// Another scheduler took the store at the same moment.
+    #[error("another scheduler has just taken the store; this version runs one scheduler on a store")]
+    Overtaken,
 }
 
 impl StartError {
@@ -117,6 +134,7 @@ impl StartError {
             RunError::Refused(transactions::Refusal::FormatTooNew { found, supported }) => {
                 Self::FormatTooNew { found, supported }
             }
+            RunError::Refused(transactions::Refusal::ShardHeld(..)) => Self::Overtaken,
             error => Self::Store(error.to_string()),
         }
     }
@@ -132,7 +150,8 @@ impl Scheduler {
     /// Opens the cluster in `db`, takes its shards, fills memory from the store, and starts.
     ///
     /// # Errors
-    /// When a setting is out of bounds, the store fails, holds a newer format, or is shared.
+    /// When a setting is out of bounds, the store fails, holds a newer format, or is served by
+    /// another scheduler that lives. Finding that out takes up to the lease of the last one.
     pub async fn start(
         db: Database,
         clock: SharedClock,
@@ -140,14 +159,16 @@ impl Scheduler {
         options: SchedulerOptions,
     ) -> Result<Self, StartError> {
         options.validate()?;
-        if !db.exclusive() {
-            return Err(StartError::NotExclusive(db.kind()));
-        }
         let started = clock.now();
         let session = rng.session_id(started);
         let cluster = transactions::open_cluster(&db, options.shards).await.map_err(StartError::of)?;
+        let takeover = match db.exclusive() {
+            true => Takeover::All,
+            false => Takeover::Of(succession::predecessors_gone(&db, &clock, cluster.shards).await?),
+        };
         let held = Held::begin(&db, &clock, session, &options, started).await.map_err(StartError::of)?;
-        let ownership = transactions::take_shards(&db, session, cluster.shards).await.map_err(StartError::of)?;
+        let ownership = transactions::take_shards(&db, session, cluster.shards, takeover).await;
+        let ownership = ownership.map_err(StartError::of)?;
 
         let (core, messages) = mpsc::channel(MESSAGES);
         let (submits, submit_jobs) = mpsc::channel(submitting::QUEUE);

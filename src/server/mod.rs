@@ -1,13 +1,17 @@
 //! A whole server: a store, a scheduler and its gRPC services, started together and stopped
 //! in order.
 
+mod store;
 mod store_url;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
-pub use self::store_url::StoreUrl;
+pub use self::{
+    store::{StoreHandle, start_store},
+    store_url::StoreUrl,
+};
 use crate::{
     api::{Api, ApiLimits},
     clock::SharedClock,
@@ -83,7 +87,7 @@ impl ServerError {
             Self::NoFoundationDb(_) => Reason::ConfigInvalid,
             Self::Start(StartError::Option(_)) => Reason::ConfigInvalid,
             Self::Start(StartError::FormatTooNew { .. }) => Reason::DataFormatNewer,
-            Self::Start(StartError::NotExclusive(_)) => Reason::ConfigInvalid,
+            Self::Start(StartError::Held { .. } | StartError::Overtaken) => Reason::StoreInUse,
             Self::Start(StartError::Store(_)) => Reason::StoreUnavailable,
             Self::Broken | Self::Serve(_) => Reason::Internal,
         }

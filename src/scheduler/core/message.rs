@@ -110,3 +110,18 @@ pub(crate) enum Message {
     /// End.
     Stop,
 }
+
+impl Message {
+    /// Whether a transaction found the shards in other hands. They do not come back.
+    pub(crate) fn tells_of_fence(&self) -> bool {
+        fn fenced<T>(result: &Result<T, RunError<Refusal>>) -> bool {
+            matches!(result, Err(RunError::Refused(Refusal::NotOwner(_))))
+        }
+        match self {
+            Self::Fired { result, .. } => fenced(result),
+            Self::Ticked { result, .. } => fenced(result),
+            Self::DueRead { result, .. } => fenced(result),
+            _ => false,
+        }
+    }
+}

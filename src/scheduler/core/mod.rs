@@ -112,6 +112,10 @@ impl Core {
                 if matches!(message, Message::Stop) {
                     return;
                 }
+                if message.tells_of_fence() {
+                    tracing::error!("another scheduler has taken the shards over; this one ends");
+                    return;
+                }
                 self.handle(message, now);
             }
             self.act(now);

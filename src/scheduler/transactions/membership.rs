@@ -36,12 +36,24 @@ pub(crate) async fn open_cluster(db: &Database, shards: u32) -> Outcome<Cluster>
     Ok(committed.value)
 }
 
-/// Writes this process's beat: observers count its lease anew from when they see it.
-pub(crate) async fn beat(db: &Database, session: SessionId, member: &Member) -> Outcome<()> {
+/// Writes this process's beat: observers count its lease anew from when they see it. An owner
+/// is refused once its shards were taken over; who takes over takes all, so one tells.
+pub(crate) async fn beat(
+    db: &Database,
+    session: SessionId,
+    member: &Member,
+    ownership: Option<&Ownership>,
+) -> Outcome<()> {
     let value = member.encode();
     db.run(TransactionKind::idempotent("beat"), |tx, _| {
-        let value = value.clone();
+        let (value, ownership) = (value.clone(), ownership.cloned());
         async move {
+            if let Some(ownership) = ownership
+                && let Some(shard) = ownership.shards.keys().next()
+            {
+                let lease = tx.get(keyspace::shard_lease(*shard)).await?;
+                ownership.check(&[*shard], &[lease])?;
+            }
             tx.set(keyspace::member(session), value)?;
             Ok(())
         }
@@ -50,16 +62,73 @@ pub(crate) async fn beat(db: &Database, session: SessionId, member: &Member) -> 
     .map(drop)
 }
 
-/// Takes every shard, each in the epoch after the last. Only for a store that one process at
-/// a time can open: whoever held the leases is dead. Members of the past are cleared away.
-pub(crate) async fn take_shards(db: &Database, session: SessionId, shards: u32) -> Outcome<Ownership> {
+/// Owners of shards, each with its member record, if it has one.
+pub(crate) async fn holders(db: &Database, shards: u32) -> Outcome<BTreeMap<SessionId, Option<Member>>> {
+    let committed = db
+        .run(TransactionKind::idempotent("holders"), |tx, _| async move {
+            let keys = (0..shards).map(|shard| keyspace::shard_lease(ShardId(shard))).collect();
+            let mut holders = BTreeMap::new();
+            for value in tx.get_many(keys).await?.iter().flatten() {
+                if let Some(owner) = ShardLease::decode(value)?.owner {
+                    holders.insert(owner, None);
+                }
+            }
+            for (owner, member) in &mut holders {
+                *member = read_record::<Member>(&tx, keyspace::member(*owner)).await?;
+            }
+            Ok(holders)
+        })
+        .await?;
+    Ok(committed.value)
+}
+
+/// Whose shards are taken.
+#[derive(Clone, Debug)]
+pub(crate) enum Takeover {
+    /// Everybody's. Only for a store that one process at a time can open: whoever held the
+    /// leases is dead.
+    All,
+    /// Theirs, if their member records still stand at these beats. Refused if anybody else
+    /// holds a shard.
+    Of(BTreeMap<SessionId, Option<u64>>),
+}
+
+impl Takeover {
+    /// Whether the shards of `owner` are taken, whose member record reads so now.
+    fn covers(&self, owner: SessionId, member: Option<&Member>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(gone) => gone.get(&owner).is_some_and(|beat| *beat == member.map(|member| member.beat)),
+        }
+    }
+}
+
+/// Takes every shard, each in the epoch after the last. Members that are succeeded are
+/// cleared away.
+pub(crate) async fn take_shards(
+    db: &Database,
+    session: SessionId,
+    shards: u32,
+    takeover: Takeover,
+) -> Outcome<Ownership> {
+    let takeover = &takeover;
     let committed = db
         .run(TransactionKind::idempotent("take-shards"), |tx, _| async move {
+            let mut members = BTreeMap::new();
+            for (key, value) in tx.get_range(keyspace::members()).await?.rows {
+                members.insert(keyspace::parse_member(&key)?, (key, Member::decode(&value)?));
+            }
             let keys = (0..shards).map(|shard| keyspace::shard_lease(ShardId(shard))).collect();
             let values = tx.get_many(keys).await?;
             let mut owned = BTreeMap::new();
             for (shard, value) in (0..shards).map(ShardId).zip(values) {
                 let lease = value.as_ref().map(ShardLease::decode).transpose()?;
+                let owner = lease.and_then(|lease| lease.owner).filter(|owner| *owner != session);
+                if let Some(owner) = owner
+                    && !takeover.covers(owner, members.get(&owner).map(|(_, member)| member))
+                {
+                    return Err(Refusal::ShardHeld(shard, owner).into());
+                }
                 let epoch = match lease {
                     // An earlier try of this transaction.
                     Some(lease) if lease.owner == Some(session) => lease.epoch,
@@ -69,8 +138,8 @@ pub(crate) async fn take_shards(db: &Database, session: SessionId, shards: u32) 
                 tx.set(keyspace::shard_lease(shard), ShardLease { owner: Some(session), epoch }.encode())?;
                 owned.insert(shard, epoch);
             }
-            for (key, _) in tx.get_range(keyspace::members()).await?.rows {
-                if keyspace::parse_member(&key)? != session {
+            for (member, (key, record)) in members {
+                if member != session && takeover.covers(member, Some(&record)) {
                     tx.clear(key)?;
                 }
             }

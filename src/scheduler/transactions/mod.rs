@@ -22,7 +22,7 @@ use escapement_engine::{Epoch, SessionId, ShardId, TaskId, name::ScheduleId};
 pub(crate) use cancel::cancel;
 pub(crate) use end::{EndOutcome, EndRequest, Ending, end};
 pub(crate) use fire::{FireOutcome, FireRequest, FiredAttempt, fail_overdue, fire};
-pub(crate) use membership::{FORMAT_VERSION, beat, leave, open_cluster, take_shards};
+pub(crate) use membership::{FORMAT_VERSION, Takeover, beat, holders, leave, open_cluster, take_shards};
 pub(crate) use read::{get_task, list_tasks};
 pub(crate) use scan::{DuePage, TickPage, load_leases, next_stream, read_due, read_ticks, sweep_idempotency};
 pub(crate) use schedule::{
@@ -43,6 +43,8 @@ use crate::{
 pub(crate) enum Refusal {
     #[error("shard {0} is owned by another scheduler")]
     NotOwner(ShardId),
+    #[error("shard {0} is held by scheduler {1}, which may be alive")]
+    ShardHeld(ShardId, SessionId),
     #[error("task {0} does not exist")]
     TaskNotFound(TaskId),
     #[error("task {0} has already ended: {1:?}")]

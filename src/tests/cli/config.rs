@@ -29,6 +29,9 @@ fn a_wrong_configuration_is_refused_by_name_and_origin() {
         run(&["status", "--namespace", "A B", "--output", "json"], &[]),
         run(&["serve", "--store", "postgres://h/db"], &[]),
         run(&["serve", "--store", "memory:", "--data-dir", "/d"], &[]),
+        run(&["serve", "--store", "remote:localhost"], &[]),
+        run(&["serve", "--store", "remote:[::1]:0"], &[]),
+        run(&["serve", "--store", "fdb:/etc/fdb.cluster?prefx=a"], &[]),
     ];
     assert_output!(shown.join("\n"));
 }

@@ -3,10 +3,11 @@ use super::{assert_output, run};
 #[test]
 fn every_command_explains_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let commands: [&[&str]; 26] = [
+    let commands: [&[&str]; 27] = [
         &[],
         &["dev"],
         &["serve"],
+        &["store"],
         &["worker"],
         &["task"],
         &["task", "submit"],

@@ -18,4 +18,5 @@ mod disk_full;
 mod process;
 mod server_killed;
 mod sink;
+mod store_killed;
 mod worker_killed;

@@ -35,6 +35,24 @@ impl Process {
         Self::start(&args, &dir.join("server.log"))
     }
 
+    /// A served store on this port, with its data in the same folder.
+    pub(crate) fn store(dir: &Path, port: u16) -> Self {
+        let (listen, data) = (format!("127.0.0.1:{port}"), dir.join("store").display().to_string());
+        Self::start(&["store", "--listen", &listen, "--data-dir", &data, "--log-level", "warn"], &dir.join("store.log"))
+    }
+
+    /// A server on this port that uses the store on that one.
+    pub(crate) fn server_on_store(dir: &Path, port: u16, store: u16) -> Self {
+        let (listen, store) = (format!("127.0.0.1:{port}"), format!("remote:127.0.0.1:{store}"));
+        let args = ["serve", "--listen", &listen, "--store", &store, "--log-level", "warn"];
+        Self::start(&args, &dir.join("server.log"))
+    }
+
+    /// Its exit code, once it has ended by itself.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.0.try_wait().unwrap().map(|status| status.code().unwrap_or(-1))
+    }
+
     /// A worker that runs programs.
     pub(crate) fn exec_worker(dir: &Path, endpoint: &str, name: &str) -> Self {
         let args = ["worker", "--server", endpoint, "--exec", "--name", name, "--log-level", "info"];
