@@ -37,6 +37,9 @@ use crate::{
     },
 };
 
+/// `broken_promise`: what the client answers to who waits for a transaction that was reset.
+const BROKEN_PROMISE: i32 = 1100;
+
 /// A transaction of FoundationDB's own client.
 pub(super) struct FdbTransaction {
     db: Arc<fdb::Database>,
@@ -154,8 +157,8 @@ impl FdbTransaction {
         let started = self.clock.monotonic();
         let outcome = tokio::select! {
             biased;
-            outcome = commit => outcome,
             error = epoch.ended() => return Err(error),
+            outcome = commit => outcome,
         };
         let (phase, result) = match outcome {
             Ok(committed) => {
@@ -199,8 +202,8 @@ impl FdbTransaction {
         };
         let outcome = tokio::select! {
             biased;
-            outcome = backoff => outcome.map_err(store_error),
             error = epoch.ended() => Err(error),
+            outcome = backoff => outcome.map_err(store_error),
         };
         let mut state = self.lock();
         if !Arc::ptr_eq(&state.epoch, &epoch) {
@@ -212,10 +215,15 @@ impl FdbTransaction {
                 state.replace(State { phase: Phase::Open(tx), epoch: Arc::default(), settings, used: false });
                 Ok(())
             }
-            Err(refused) => {
-                // Whoever goes on to use the transaction after that is told so.
+            // Whoever goes on to use the transaction after that is told so.
+            Err(refused) if refused.code == error.code => {
                 state.phase = Phase::Ended(StoreError::new(StoreError::TRANSACTION_CANCELLED));
-                Err(if refused.code == error.code { error } else { refused })
+                Err(error)
+            }
+            // It ended meanwhile: its time was over.
+            Err(ended) => {
+                state.phase = Phase::Ended(ended.clone());
+                Err(ended)
             }
         }
     }
@@ -243,6 +251,12 @@ impl Transact for FdbTransaction {
                 StoreError::CLIENT_INVALID_OPERATION,
                 "reads of own writes can be switched off only before the first read or write",
             ));
+        }
+        // The client counts a tag twice that it is told twice.
+        if let TransactionOption::Tag(tag) = &option
+            && state.settings.request.tags.contains(tag)
+        {
+            return Ok(());
         }
         // The client notes a wrong value for later; this refuses it now.
         state.settings.set(option.clone())?;
@@ -375,7 +389,10 @@ impl Transact for FdbTransaction {
             Err(error) => return ready(Err(error)).boxed(),
         };
         async {
-            let stamp = stamp.await.map_err(store_error)?;
+            let stamp = stamp.await.map_err(|error| match error.code() {
+                BROKEN_PROMISE => StoreError::new(StoreError::TRANSACTION_CANCELLED),
+                _ => store_error(error),
+            })?;
             let wrong = || StoreError::with(StoreError::OPERATION_FAILED, "a versionstamp has ten bytes");
             stamp[..].try_into().map(Versionstamp).map_err(|_| wrong())
         }
