@@ -15,6 +15,8 @@
 
 pub mod cluster_file;
 pub mod keys;
+#[cfg(feature = "foundationdb")]
+mod native;
 pub mod options;
 mod prefix_check;
 #[cfg(feature = "foundationdb")]

@@ -14,14 +14,14 @@ use std::{
 use bytes::Bytes;
 use escapement_fdb_client::foundationdb::{
     self as fdb, FdbError, FdbResult, TransactionCommitError, TransactionCommitted,
-    options::{ConflictRangeType, MutationType, TransactionOption as Native},
+    options::{ConflictRangeType, TransactionOption as Native},
 };
 use futures_util::{
     FutureExt as _, TryFutureExt as _,
     future::{BoxFuture, ready},
 };
 
-use super::Prefix;
+use super::{Prefix, native};
 use crate::{
     clock::SharedClock,
     store::{
@@ -136,9 +136,9 @@ impl FdbTransaction {
     fn revive(&self, settings: &Settings) -> FdbResult<fdb::Transaction> {
         let tx = self.db.create_trx()?;
         let timeout_ms = settings.timeout.map_or(0, |timeout| timeout.as_millis());
-        tx.set_option(Native::Timeout(small(timeout_ms)))?;
-        tx.set_option(Native::RetryLimit(settings.retries_max.map_or(-1, small)))?;
-        tx.set_option(Native::MaxRetryDelay(small(settings.retry_delay_max.as_millis())))?;
+        tx.set_option(Native::Timeout(native::small(timeout_ms)))?;
+        tx.set_option(Native::RetryLimit(settings.retries_max.map_or(-1, native::small)))?;
+        tx.set_option(Native::MaxRetryDelay(native::small(settings.retry_delay_max.as_millis())))?;
         Ok(tx)
     }
 
@@ -261,7 +261,7 @@ impl Transact for FdbTransaction {
         // The client notes a wrong value for later; this refuses it now.
         state.settings.set(option.clone())?;
         match &state.phase {
-            Phase::Open(tx) => tx.set_option(native(option)).map_err(store_error),
+            Phase::Open(tx) => tx.set_option(native::option(option)).map_err(store_error),
             _ => Ok(()),
         }
     }
@@ -340,7 +340,7 @@ impl Transact for FdbTransaction {
                 }
                 _ => self.prefix.key(&key),
             };
-            tx.atomic_op(&key, &operand, native_mutation(kind));
+            tx.atomic_op(&key, &operand, native::mutation(kind));
             Ok(())
         })
     }
@@ -450,44 +450,5 @@ impl FdbTransaction {
             ));
         }
         Ok(())
-    }
-}
-
-/// The client's numbers are of 32 bits; a limit beyond them is none that anybody meets.
-fn small(number: impl TryInto<i32>) -> i32 {
-    number.try_into().unwrap_or(i32::MAX)
-}
-
-fn native(option: TransactionOption) -> Native {
-    match option {
-        TransactionOption::TimeoutMs(ms) => Native::Timeout(small(ms)),
-        TransactionOption::RetryLimit(limit) => Native::RetryLimit(small(limit)),
-        TransactionOption::MaxRetryDelayMs(ms) => Native::MaxRetryDelay(small(ms)),
-        TransactionOption::SizeLimit(bytes) => Native::SizeLimit(small(bytes)),
-        TransactionOption::NextWriteNoWriteConflictRange => Native::NextWriteNoWriteConflictRange,
-        TransactionOption::ReadYourWritesDisable => Native::ReadYourWritesDisable,
-        TransactionOption::SnapshotRywDisable => Native::SnapshotRywDisable,
-        TransactionOption::PriorityBatch => Native::PriorityBatch,
-        TransactionOption::PrioritySystemImmediate => Native::PrioritySystemImmediate,
-        TransactionOption::CausalReadRisky => Native::CausalReadRisky,
-        TransactionOption::Tag(tag) => Native::Tag(tag),
-        TransactionOption::LockAware => Native::LockAware,
-    }
-}
-
-fn native_mutation(kind: MutationKind) -> MutationType {
-    match kind {
-        MutationKind::Add => MutationType::Add,
-        MutationKind::And => MutationType::BitAnd,
-        MutationKind::Or => MutationType::BitOr,
-        MutationKind::Xor => MutationType::BitXor,
-        MutationKind::AppendIfFits => MutationType::AppendIfFits,
-        MutationKind::Max => MutationType::Max,
-        MutationKind::Min => MutationType::Min,
-        MutationKind::ByteMax => MutationType::ByteMax,
-        MutationKind::ByteMin => MutationType::ByteMin,
-        MutationKind::CompareAndClear => MutationType::CompareAndClear,
-        MutationKind::SetVersionstampedKey => MutationType::SetVersionstampedKey,
-        MutationKind::SetVersionstampedValue => MutationType::SetVersionstampedValue,
     }
 }
