@@ -25,6 +25,7 @@ use crate::{
     store::{
         Database,
         embedded::{EmbeddedEngine, EmbeddedOptions, OpenError},
+        fdb,
         memory::MemoryEngine,
         remote::{ConnectError, RemoteEngine, RemoteOptions},
     },
@@ -58,11 +59,9 @@ pub enum ServerError {
     /// No remote store answers.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The store is of a kind that this build cannot use.
-    #[error(
-        "this build has no FoundationDB client, so it cannot open `{0}`; build it with the Cargo feature `foundationdb`"
-    )]
-    NoFoundationDb(StoreUrl),
+    /// No deployment on FoundationDB can be opened.
+    #[error(transparent)]
+    FoundationDb(#[from] fdb::OpenError),
     /// The scheduler did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -84,7 +83,7 @@ impl ServerError {
             Self::Open(error) if error.is_storage_full() => Reason::StorageFull,
             Self::Open(_) => Reason::DataDirUnusable,
             Self::Connect(_) => Reason::StoreUnavailable,
-            Self::NoFoundationDb(_) => Reason::ConfigInvalid,
+            Self::FoundationDb(error) => error.reason(),
             Self::Start(StartError::Option(_)) => Reason::ConfigInvalid,
             Self::Start(StartError::FormatTooNew { .. }) => Reason::DataFormatNewer,
             Self::Start(StartError::Held { .. } | StartError::Overtaken) => Reason::StoreInUse,
@@ -185,7 +184,7 @@ async fn open_store(
             let engine = RemoteEngine::connect(address, options, Arc::clone(clock), rng.clone()).await?;
             Ok((Database::over(Arc::new(engine), Arc::clone(clock), rng.clone()), None))
         }
-        StoreUrl::FoundationDb { .. } => Err(ServerError::NoFoundationDb(url.clone())),
+        StoreUrl::FoundationDb(options) => Ok((fdb::open(options, Arc::clone(clock)).await?, None)),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Where the server keeps its state.
 
+mod foundationdb;
+
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
-/// Bytes of a FoundationDB key prefix: enough for a name, and keys stay well below the limit.
-const PREFIX_BYTES_MAX: usize = 64;
+use crate::store::fdb::FdbOptions;
 
 /// What is allowed, for errors.
 const FORMS: &str = "`embedded:PATH`, `memory:`, `remote:HOST:PORT` and `fdb:CLUSTER_FILE?prefix=PREFIX`";
@@ -22,12 +23,7 @@ pub enum StoreUrl {
     /// Served by an `escapement store` at `HOST:PORT`.
     Remote(String),
     /// A FoundationDB cluster.
-    FoundationDb {
-        /// Its cluster file.
-        cluster_file: PathBuf,
-        /// What all keys of this deployment begin with; 0 to 64 bytes.
-        prefix: Vec<u8>,
-    },
+    FoundationDb(FdbOptions),
 }
 
 impl fmt::Display for StoreUrl {
@@ -36,17 +32,14 @@ impl fmt::Display for StoreUrl {
             Self::Embedded(path) => write!(f, "embedded:{}", path.display()),
             Self::Memory => f.write_str("memory:"),
             Self::Remote(address) => write!(f, "remote:{address}"),
-            Self::FoundationDb { cluster_file, prefix } => {
-                write!(f, "fdb:{}", percent_encode(cluster_file.to_string_lossy().as_bytes()))?;
-                if prefix.is_empty() { Ok(()) } else { write!(f, "?prefix={}", percent_encode(prefix)) }
-            }
+            Self::FoundationDb(options) => foundationdb::write(options, f),
         }
     }
 }
 
 impl StoreUrl {
     /// Reads `embedded:PATH`, `embedded:` (in `data_dir`), `memory:`, `remote:HOST:PORT` or
-    /// `fdb:CLUSTER_FILE?prefix=PREFIX`, where path and prefix are percent-encoded.
+    /// `fdb:CLUSTER_FILE?prefix=PREFIX`, percent-encoded; docs/foundationdb.md has all settings.
     ///
     /// # Errors
     /// Says what is allowed.
@@ -57,7 +50,7 @@ impl StoreUrl {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("memory", _)) => Err("nothing follows `memory:`".to_owned()),
             Some(("remote", address)) => parse_remote(address),
-            Some(("fdb", rest)) => parse_foundationdb(rest),
+            Some(("fdb", rest)) => foundationdb::parse(rest).map(Self::FoundationDb),
             Some((scheme, _)) => Err(format!("`{scheme}:` is no store; the stores are {FORMS}")),
             None => Err(format!("must be one of {FORMS}")),
         }
@@ -82,35 +75,6 @@ fn parse_remote(address: &str) -> Result<StoreUrl, String> {
         return refuse(&format!("`{host}` is neither a host name nor an IP address"));
     }
     Ok(StoreUrl::Remote(address.to_owned()))
-}
-
-fn parse_foundationdb(rest: &str) -> Result<StoreUrl, String> {
-    const FORM: &str = "it reads `fdb:CLUSTER_FILE?prefix=PREFIX`, such as fdb:/etc/foundationdb/fdb.cluster";
-    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-    let decode = |what: &str, text: &str| percent_decode(text).map_err(|at| format!("{what} has {at}; {FORM}"));
-    let path = decode("the path of the cluster file", path)?;
-    let path = String::from_utf8(path).map_err(|_| format!("the path of the cluster file is not UTF-8; {FORM}"))?;
-    if path.is_empty() {
-        return Err(format!("the path of the cluster file is missing; {FORM}"));
-    }
-    let mut prefix = None;
-    for pair in query.into_iter().flat_map(|query| query.split('&')) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if key != "prefix" {
-            return Err(format!("`{key}` is no setting of it; {FORM}"));
-        }
-        let value = decode("the prefix", value)?;
-        if value.len() > PREFIX_BYTES_MAX {
-            return Err(format!("the prefix has {} bytes, but must have at most {PREFIX_BYTES_MAX}", value.len()));
-        }
-        if value.first() == Some(&0xff) {
-            return Err("the prefix begins with %FF, which FoundationDB keeps for itself".to_owned());
-        }
-        if prefix.replace(value).is_some() {
-            return Err(format!("the prefix is given twice; {FORM}"));
-        }
-    }
-    Ok(StoreUrl::FoundationDb { cluster_file: path.into(), prefix: prefix.unwrap_or_default() })
 }
 
 /// RFC 3986, section 2.1. Says what is malformed.
@@ -148,6 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::fdb::Prefix;
 
     fn parse(text: &str) -> String {
         match StoreUrl::parse(text, "./data") {
@@ -183,6 +148,7 @@ mod tests {
             "fdb:/etc/fdb.cluster?prefix=a&prefix=b",
             "fdb:/etc/fdb.cluster?prefix=%FFx",
             "fdb:%FF",
+            "fdb:/etc/fdb.cluster?tls_key=%FF",
         ];
         let shown: Vec<_> = urls.iter().map(|url| format!("{url}\n    {}", parse(url))).collect();
         assert!(shown.iter().all(|line| line.contains("error: ")), "{shown:#?}");
@@ -199,12 +165,31 @@ mod tests {
             ("remote:10.0.0.7:1", r#"Remote("10.0.0.7:1")"#),
             ("remote:[::1]:7251", r#"Remote("[::1]:7251")"#),
             ("remote:store_1.internal:65535", r#"Remote("store_1.internal:65535")"#),
-            ("fdb:/etc/fdb.cluster", r#"FoundationDb { cluster_file: "/etc/fdb.cluster", prefix: [] }"#),
-            ("fdb:f%3F?prefix=a%00", r#"FoundationDb { cluster_file: "f?", prefix: [97, 0] }"#),
         ] {
             assert_eq!(parse(url), read);
             assert_eq!(StoreUrl::parse(url, "").map(|read| read.to_string()).ok().as_deref(), Some(url));
         }
+    }
+
+    #[test]
+    fn a_foundationdb_url_names_cluster_file_prefix_and_tls() {
+        let read = |url: &str| match StoreUrl::parse(url, "") {
+            Ok(StoreUrl::FoundationDb(options)) => {
+                assert_eq!(StoreUrl::FoundationDb(options.clone()).to_string(), url);
+                options
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read("fdb:/etc/fdb.cluster"), FdbOptions::new("/etc/fdb.cluster", Prefix::default()));
+        let prefix = Prefix::new(&b"a\x00"[..]).unwrap();
+        assert_eq!(read("fdb:f%3F?prefix=a%00"), FdbOptions::new("f?", prefix));
+        let url =
+            "fdb:f?prefix=a/&tls_certificate=/c.pem&tls_key=/k.pem&tls_ca=/a.pem&tls_verify_peers=Check.Valid%3D1";
+        let tls = read(url).tls;
+        let file = |path: &str| Some(PathBuf::from(path));
+        assert_eq!((tls.certificate, tls.key, tls.ca), (file("/c.pem"), file("/k.pem"), file("/a.pem")));
+        assert_eq!(tls.verify_peers.as_deref(), Some("Check.Valid=1"));
+        assert_eq!(read("fdb:f?tls_ca=/a.pem").tls.certificate, None);
     }
 
     proptest! {
@@ -216,7 +201,7 @@ mod tests {
         #[test]
         fn no_text_panics(text: String) {
             let _ = StoreUrl::parse(&text, "");
-            for scheme in ["remote:", "fdb:", "fdb:/f?prefix="] {
+            for scheme in ["remote:", "fdb:", "fdb:/f?prefix=", "fdb:/f?tls_ca="] {
                 let _ = StoreUrl::parse(&format!("{scheme}{text}"), "");
             }
         }

@@ -11,6 +11,7 @@
 mod cluster;
 mod deployment;
 mod library;
+mod program;
 
 use std::{
     path::PathBuf,
