@@ -74,6 +74,9 @@ pub(super) struct State {
     /// One life: what waits in it ends with it.
     pub(super) epoch: Arc<Epoch>,
     pub(super) settings: Settings,
+    /// Ends with a life that was not committed: the client forgets watches in its backoff, and
+    /// they would never resolve.
+    watches: Arc<Epoch>,
     /// Whether anything was read or written, for options that must come before.
     pub(super) used: bool,
 }
@@ -84,12 +87,7 @@ pub(super) fn store_error(error: FdbError) -> StoreError {
 
 impl FdbTransaction {
     pub(super) fn new(db: Arc<fdb::Database>, prefix: Prefix, clock: SharedClock, metrics: Arc<KindMetrics>) -> Self {
-        let state = State {
-            phase: Phase::of(db.create_trx()),
-            epoch: Arc::default(),
-            settings: Settings::default(),
-            used: false,
-        };
+        let state = State::new(Phase::of(db.create_trx()), Settings::default());
         Self { db, prefix, clock, metrics, state: Mutex::new(state) }
     }
 
@@ -132,8 +130,15 @@ impl FdbTransaction {
         })?
     }
 
-    /// A fresh transaction with the options that survive a retry.
-    fn revive(&self, settings: &Settings) -> FdbResult<fdb::Transaction> {
+    /// Another transaction with the options that survive a retry, after the wait for `error`.
+    fn revive(&self, settings: &Settings, error: FdbError) -> BoxFuture<'static, FdbResult<fdb::Transaction>> {
+        match self.again(settings) {
+            Ok(tx) => tx.on_error(error).boxed(),
+            Err(refused) => ready(Err(refused)).boxed(),
+        }
+    }
+
+    fn again(&self, settings: &Settings) -> FdbResult<fdb::Transaction> {
         let tx = self.db.create_trx()?;
         let timeout_ms = settings.timeout.map_or(0, |timeout| timeout.as_millis());
         tx.set_option(Native::Timeout(native::small(timeout_ms)))?;
@@ -177,6 +182,10 @@ impl FdbTransaction {
         let mut state = self.lock();
         if Arc::ptr_eq(&state.epoch, &epoch) {
             state.phase = phase;
+            if result.is_ok() {
+                // The watches live on, whatever becomes of this life.
+                state.watches = Arc::default();
+            }
         }
         result
     }
@@ -191,12 +200,15 @@ impl FdbTransaction {
             let code = FdbError::from_code(error.code);
             let backoff: BoxFuture<'static, FdbResult<fdb::Transaction>> =
                 match std::mem::replace(&mut state.phase, Phase::BackingOff) {
+                    // A new transaction finds the cluster's version anew. The client gives this
+                    // error back, unless it was told of several versions of itself.
+                    _ if error.code == StoreError::CLUSTER_VERSION_CHANGED => {
+                        let unknown = FdbError::from_code(StoreError::COMMIT_UNKNOWN_RESULT);
+                        self.revive(&state.settings, unknown)
+                    }
                     Phase::Open(tx) => tx.on_error(code).boxed(),
                     Phase::Failed(failed) if failed.code() == error.code => failed.on_error().boxed(),
-                    _ => match self.revive(&state.settings) {
-                        Ok(tx) => tx.on_error(code).boxed(),
-                        Err(refused) => ready(Err(refused)).boxed(),
-                    },
+                    _ => self.revive(&state.settings, code),
                 };
             (backoff, Arc::clone(&state.epoch))
         };
@@ -212,7 +224,7 @@ impl FdbTransaction {
         match outcome {
             Ok(tx) => {
                 let settings = state.settings.for_retry();
-                state.replace(State { phase: Phase::Open(tx), epoch: Arc::default(), settings, used: false });
+                state.replace(State::new(Phase::Open(tx), settings));
                 Ok(())
             }
             // Whoever goes on to use the transaction after that is told so.
@@ -236,10 +248,16 @@ impl Phase {
 }
 
 impl State {
+    fn new(phase: Phase, settings: Settings) -> Self {
+        Self { phase, epoch: Arc::default(), settings, watches: Arc::default(), used: false }
+    }
+
     /// Starts another life; what is under way in this one ends with 1025.
     fn replace(&mut self, next: Self) {
         let old = std::mem::replace(self, next);
-        old.epoch.end(StoreError::new(StoreError::TRANSACTION_CANCELLED));
+        let error = StoreError::new(StoreError::TRANSACTION_CANCELLED);
+        old.epoch.end(error.clone());
+        old.watches.end(error);
     }
 }
 
@@ -366,7 +384,15 @@ impl Transact for FdbTransaction {
             }
             self.check_key(&key)?;
             state.used = true;
-            Ok(tx.watch(&self.prefix.key(&key)).map_err(store_error).boxed())
+            let (watch, given_up) = (tx.watch(&self.prefix.key(&key)), Arc::clone(&state.watches));
+            let watching = async move {
+                tokio::select! {
+                    biased;
+                    changed = watch => changed.map_err(store_error),
+                    error = given_up.ended() => Err(error),
+                }
+            };
+            Ok(watching.boxed())
         });
         watch.flatten().unwrap_or_else(|error| ready(Err(error)).boxed())
     }
@@ -422,7 +448,7 @@ impl Transact for FdbTransaction {
             Phase::Committed(committed, _) => Phase::Open(committed.reset()),
             Phase::Committing | Phase::BackingOff | Phase::Ended(_) => Phase::of(self.db.create_trx()),
         };
-        state.replace(State { phase, epoch: Arc::default(), settings: Settings::default(), used: false });
+        state.replace(State::new(phase, Settings::default()));
     }
 
     fn cancel(&self) {

@@ -70,7 +70,7 @@ async fn a_selector_that_runs_off_the_edge_conflicts_with_no_neighbour() {
         let tx = db.begin();
         assert_eq!(tx.raw().get_key(KeySelector::last_less_than("1"), false).await.unwrap(), "");
         assert_eq!(tx.raw().get_key(KeySelector::first_greater_than("1"), false).await.unwrap(), &b"\xff"[..]);
-        tx.set("out", "").unwrap();
+        tx.set("1", "").unwrap();
         set(&area, between.0, &[between.1]).await;
         tx.raw().commit().await
     };
@@ -223,4 +223,24 @@ async fn all_priorities_and_tags_are_taken() {
     assert!(db.metrics()["by-hand"].read_version.count >= 5);
     assert_eq!(db.metrics()["by-hand"].commit.count, 5);
     area.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ends_with_every_way_to_give_up_its_transaction() {
+    let Some(area) = Area::new("given-up") else { return };
+    type GiveUp = fn(&Transaction) -> futures_util::future::BoxFuture<'_, ()>;
+    let ways: [(&str, GiveUp); 3] = [
+        ("reset", |tx| Box::pin(async { tx.raw().reset() })),
+        ("on_error", |tx| {
+            Box::pin(async { tx.raw().on_error(StoreError::new(StoreError::NOT_COMMITTED)).await.unwrap() })
+        }),
+        ("cancel", |tx| Box::pin(async { tx.raw().cancel() })),
+    ];
+    for (way, give_up) in ways {
+        let tx = area.under("b/").begin();
+        let watch = tokio::spawn(tx.raw().watch("k".into()));
+        give_up(&tx).await;
+        let ended = watch.await.unwrap();
+        assert_eq!(code(ended), StoreError::TRANSACTION_CANCELLED, "after {way}");
+    }
 }
