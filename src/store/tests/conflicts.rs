@@ -148,36 +148,6 @@ fn writes_conflict_unless_the_next_one_is_told_not_to() {
 }
 
 #[test]
-fn lost_updates_and_write_skew_are_refused() {
-    let it = setup(&[("a", "1"), ("b", "1")]);
-    let (one, two) = (it.db.begin(), it.db.begin());
-    for tx in [&one, &two] {
-        get(tx, "a").unwrap();
-        get(tx, "b").unwrap();
-    }
-    one.set("a", "0").unwrap();
-    two.set("b", "0").unwrap();
-    commit(&one).unwrap();
-    assert_eq!(code(commit(&two)), StoreError::NOT_COMMITTED);
-}
-
-#[test]
-fn phantoms_are_refused_and_blind_writes_are_not() {
-    let it = setup(&[("b", "1")]);
-    let reader = it.db.begin();
-    keys(&reader, range()).unwrap();
-    reader.set("zz", "").unwrap();
-    let blind = it.db.begin();
-    blind.set("q", "mine").unwrap();
-    let added = it.db.begin();
-    mutate(&added, M::Add, "q", b"1").unwrap();
-    it.write("q", "new");
-    assert_eq!(code(commit(&reader)), StoreError::NOT_COMMITTED);
-    commit(&blind).unwrap();
-    commit(&added).unwrap();
-}
-
-#[test]
 fn a_transaction_that_only_reads_commits_without_the_engine_and_has_no_version() {
     let it = setup(&[("b", "1")]);
     let tx = it.db.begin();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::{
-    ConflictKind, MutationKind as M, StreamingMode, TransactionOption,
+    MutationKind as M, TransactionOption,
     limits::{KEY_BYTES_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX},
 };
 
@@ -24,24 +24,6 @@ fn keys_and_values_are_refused_just_above_their_limits() {
 }
 
 #[test]
-fn keys_from_ff_on_are_outside_the_legal_range() {
-    let it = setup(&[]);
-    let tx = it.db.begin();
-    let key = || Bytes::from_static(b"\xff");
-    assert_eq!(code(tx.set(key(), "")), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
-    assert_eq!(code(tx.clear(key())), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
-    assert_eq!(code(tx.raw().mutate(M::Add, key(), key())), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
-    assert_eq!(code(now(tx.get(key()))), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
-    assert_eq!(code(now(tx.raw().watch(key()))), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
-    assert_eq!(code(tx.clear_range("a", &b"\xff\0"[..])), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
-    tx.clear_range("", key()).unwrap();
-    tx.set(&b"\xfe\xff"[..], "").unwrap();
-    assert_eq!(code(tx.clear_range("b", "a")), StoreError::INVERTED_RANGE);
-    tx.clear_range("b", "b").unwrap();
-    commit(&tx).unwrap();
-}
-
-#[test]
 fn a_transaction_too_large_is_refused_at_its_commit() {
     let it = setup(&[]);
     let fill = |tx: &Transaction, values: usize| {
@@ -59,19 +41,6 @@ fn a_transaction_too_large_is_refused_at_its_commit() {
 }
 
 #[test]
-fn the_size_limit_can_be_lowered_and_counts_conflict_ranges() {
-    let it = setup(&[]);
-    let tx = it.db.begin();
-    tx.raw().set_option(TransactionOption::SizeLimit(200)).unwrap();
-    tx.set("a", "").unwrap();
-    tx.raw().add_conflict_range(vec![b'c'; 100].into(), vec![b'd'; 100].into(), ConflictKind::Read).unwrap();
-    assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_TOO_LARGE);
-    for wrong in [TransactionOption::SizeLimit(31), TransactionOption::SizeLimit(TRANSACTION_BYTES_MAX + 1)] {
-        assert_eq!(code(it.db.begin().raw().set_option(wrong)), StoreError::INVALID_OPTION_VALUE);
-    }
-}
-
-#[test]
 fn the_size_estimate_grows_with_reads_and_writes_and_is_close_to_what_is_sent() {
     let it = setup(&[]);
     let tx = it.db.begin();
@@ -85,21 +54,6 @@ fn the_size_estimate_grows_with_reads_and_writes_and_is_close_to_what_is_sent() 
     assert_eq!(size(), 102, "an own write is no conflict");
     tx.raw().set_option(TransactionOption::SizeLimit(101)).unwrap();
     assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_TOO_LARGE);
-}
-
-#[test]
-fn options_out_of_range_are_refused_with_their_codes() {
-    let it = setup(&[]);
-    let tx = it.db.begin();
-    let set = |option| tx.raw().set_option(option);
-    assert_eq!(code(set(TransactionOption::RetryLimit(-2))), StoreError::INVALID_OPTION_VALUE);
-    assert_eq!(code(set(TransactionOption::Tag("x".repeat(17)))), StoreError::TAG_TOO_LONG);
-    for tag in ["a", "b", "c", "d", "e", "a"] {
-        set(TransactionOption::Tag(tag.into())).unwrap();
-    }
-    assert_eq!(code(set(TransactionOption::Tag("f".into()))), StoreError::TOO_MANY_TAGS);
-    let exact = RangeOptions { mode: StreamingMode::Exact, ..RangeOptions::new("a", "b") };
-    assert_eq!(code(keys(&tx, exact)), StoreError::EXACT_MODE_WITHOUT_LIMITS);
 }
 
 #[test]
@@ -126,32 +80,6 @@ fn priorities_tags_and_lock_awareness_reach_the_engine_and_end_with_a_retry() {
     assert!(first.batch_priority && !first.immediate && first.causal_read_risky && first.lock_aware);
     assert_eq!(first.tags, ["scan"]);
     assert!(!second.batch_priority && second.tags.is_empty());
-}
-
-#[test]
-fn every_call_after_the_commit_has_begun_is_refused() {
-    let it = setup(&[("a", "")]);
-    let tx = it.db.begin();
-    tx.set("a", "1").unwrap();
-    commit(&tx).unwrap();
-    assert!(tx.raw().committed_version().is_ok());
-    let codes = [
-        code(tx.set("b", "")),
-        code(tx.clear("b")),
-        code(tx.clear_range("b", "c")),
-        code(mutate(&tx, M::Add, "b", b"")),
-        code(tx.raw().add_conflict_range("b".into(), "c".into(), ConflictKind::Write)),
-        code(get(&tx, "a")),
-        code(keys(&tx, RangeOptions::new("a", "b"))),
-        code(now(tx.raw().get_key(KeySelector::last_less_than("b"), true))),
-        code(now(tx.raw().watch("a".into()))),
-        code(now(tx.raw().versionstamp())),
-        code(now(tx.raw().approximate_size())),
-        code(commit(&tx)),
-    ];
-    assert_eq!(codes, [StoreError::USED_DURING_COMMIT; 12]);
-    tx.raw().reset();
-    assert_eq!(get(&tx, "a").unwrap().as_deref(), Some("1"));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The transaction above an engine that is plainly right.
 
-mod atomics;
 mod conflicts;
 mod limits;
 mod model;
@@ -9,6 +8,7 @@ mod reference;
 mod retry;
 mod runner;
 mod selectors;
+mod versionstamps;
 mod watches;
 
 use std::{

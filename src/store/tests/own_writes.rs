@@ -8,51 +8,6 @@ fn range() -> RangeOptions {
 }
 
 #[test]
-fn every_mutation_kind_reads_back_as_the_commit_makes_it() {
-    let kinds =
-        [M::Add, M::And, M::Or, M::Xor, M::AppendIfFits, M::Max, M::Min, M::ByteMax, M::ByteMin, M::CompareAndClear];
-    for kind in kinds {
-        // On the engine's value, on a missing key, on an own value, on a cleared one, twice.
-        let it = setup(&[("engine", "12"), ("gone", "12")]);
-        let tx = it.db.begin();
-        tx.set("own", "12").unwrap();
-        tx.clear("gone").unwrap();
-        tx.set("range/x", "1").unwrap();
-        tx.clear_range("range/", "range0").unwrap();
-        let keys = ["engine", "missing", "own", "gone", "range/x", "range/y"];
-        for operand in [&b"3"[..], b"24", b"24", b""] {
-            for key in keys {
-                mutate(&tx, kind, key, operand).unwrap();
-            }
-        }
-        let seen: Vec<_> = keys.map(|key| get(&tx, key).unwrap()).into();
-        commit(&tx).unwrap();
-        let after = it.db.begin();
-        assert_eq!(seen, keys.map(|key| get(&after, key).unwrap()), "{kind:?}");
-    }
-}
-
-#[test]
-fn sets_and_clears_read_back_in_point_and_range_reads() {
-    let it = setup(&[("b", "1"), ("c", "1"), ("d", "1"), ("e", "1")]);
-    let tx = it.db.begin();
-    tx.set("a", "2").unwrap();
-    tx.set("c", "2").unwrap();
-    tx.clear("d").unwrap();
-    mutate(&tx, M::AppendIfFits, "e", b"2").unwrap();
-    mutate(&tx, M::AppendIfFits, "f", b"2").unwrap();
-    assert_eq!(rows(&tx, range()), ["a=2", "b=1", "c=2", "e=12", "f=2"]);
-    assert_eq!(rows(&tx, range().reverse()), ["f=2", "e=12", "c=2", "b=1", "a=2"]);
-    tx.clear_range("b", "e").unwrap();
-    assert_eq!(rows(&tx, range()), ["a=2", "e=12", "f=2"]);
-    tx.set("c", "3").unwrap();
-    assert_eq!(rows(&tx, range()), ["a=2", "c=3", "e=12", "f=2"]);
-    assert_eq!(get(&tx, "b").unwrap(), None);
-    commit(&tx).unwrap();
-    assert_eq!(it.dump(), ["a=2", "c=3", "e=12", "f=2"]);
-}
-
-#[test]
 fn a_limit_counts_rows_after_own_writes_are_merged_in() {
     let it = setup(&[("b", ""), ("c", ""), ("d", ""), ("e", ""), ("f", "")]);
     it.engine.inner().page_rows_max = 2;
@@ -67,19 +22,6 @@ fn a_limit_counts_rows_after_own_writes_are_merged_in() {
     assert_eq!(keys(&tx, range().limit(2).reverse()).unwrap(), ["g", "f"]);
     let page = now(tx.get_range(range().limit(4))).unwrap();
     assert!(!page.more, "there were only three");
-}
-
-#[test]
-fn a_byte_target_ends_a_page_that_has_at_least_one_row() {
-    let it = setup(&[("b", "12345"), ("c", "12345"), ("d", "12345")]);
-    let tx = it.db.begin();
-    let page = |target_bytes| {
-        let page = now(tx.get_range(RangeOptions { target_bytes, ..range() })).unwrap();
-        (page.rows.len(), page.more)
-    };
-    assert_eq!(page(1), (1, true));
-    assert_eq!(page(20), (2, true));
-    assert_eq!(page(1000), (3, false));
 }
 
 #[test]
@@ -122,121 +64,6 @@ fn many_keys_are_fetched_in_one_call_without_those_already_known() {
     let values: Vec<_> = values.iter().map(Option::as_deref).collect();
     assert_eq!(values, [Some(&b"2"[..]), Some(b"1"), None, Some(b"1")]);
     assert_eq!(it.engine.inner().reads, 1);
-}
-
-const STAMPED_KEY: &str = "q----------\x01\0\0\0";
-const STAMPED_VALUE: &[u8] = b"----------\0\0\0\0";
-
-#[test]
-fn a_stamped_value_cannot_be_read_before_the_commit_unless_cleared() {
-    let it = setup(&[("b", "1")]);
-    let tx = it.db.begin();
-    mutate(&tx, M::SetVersionstampedValue, "b", STAMPED_VALUE).unwrap();
-    assert_eq!(code(get(&tx, "b")), StoreError::ACCESSED_UNREADABLE);
-    assert_eq!(code(keys(&tx, range())), StoreError::ACCESSED_UNREADABLE);
-    assert_eq!(code(now(tx.raw().watch("b".into()))), StoreError::ACCESSED_UNREADABLE);
-    assert_eq!(keys(&tx, RangeOptions::new("a", "b")).unwrap(), [""; 0]);
-    // As in FoundationDB, a set does not make it readable, a clear does.
-    tx.set("b", "2").unwrap();
-    assert_eq!(code(get(&tx, "b")), StoreError::ACCESSED_UNREADABLE);
-    tx.clear("b").unwrap();
-    assert_eq!(get(&tx, "b").unwrap(), None);
-}
-
-#[test]
-fn keys_where_a_stamped_key_may_come_to_lie_cannot_be_read() {
-    let it = setup(&[("p", "1"), ("q", "1"), ("r", "1")]);
-    let tx = it.db.begin();
-    mutate(&tx, M::SetVersionstampedKey, STAMPED_KEY, b"v").unwrap();
-    assert_eq!(get(&tx, "q").unwrap().as_deref(), Some("1"), "the prefix alone is no stamped key");
-    assert_eq!(code(get(&tx, "q123456789a")), StoreError::ACCESSED_UNREADABLE);
-    assert_eq!(code(keys(&tx, range())), StoreError::ACCESSED_UNREADABLE);
-    assert_eq!(code(keys(&tx, range().reverse())), StoreError::ACCESSED_UNREADABLE);
-    assert_eq!(
-        code(now(tx.raw().get_key(KeySelector::first_greater_than("q"), false))),
-        StoreError::ACCESSED_UNREADABLE
-    );
-    // What stops short of them, from either side, can.
-    assert_eq!(keys(&tx, range().limit(2)).unwrap(), ["p", "q"]);
-    assert_eq!(keys(&tx, range().limit(1).reverse()).unwrap(), ["r"]);
-    tx.set("y", "").unwrap();
-    assert_eq!(keys(&tx, range().limit(2).reverse()).unwrap(), ["y", "r"]);
-    tx.clear("y").unwrap();
-    commit(&tx).unwrap();
-    let stamp = it.engine.inner().versions.last().unwrap().0.0.to_be_bytes();
-    let key = [b"q", &stamp[..], &[0, 3]].concat();
-    assert_eq!(it.engine.rows().get(&key[..]).map(|value| &value[..]), Some(&b"v"[..]));
-}
-
-#[test]
-fn a_range_cleared_after_a_stamped_key_clears_it_and_can_be_read_again() {
-    let it = setup(&[("q", "1")]);
-    let tx = it.db.begin();
-    mutate(&tx, M::SetVersionstampedKey, STAMPED_KEY, b"v").unwrap();
-    tx.set("q5", "x").unwrap();
-    assert_eq!(code(get(&tx, "q5")), StoreError::ACCESSED_UNREADABLE);
-    tx.clear_range("q", "r").unwrap();
-    tx.set("q5", "y").unwrap();
-    assert_eq!(rows(&tx, range()), ["q5=y"]);
-    commit(&tx).unwrap();
-    assert_eq!(it.dump(), ["q5=y"]);
-}
-
-#[test]
-fn a_range_cleared_before_a_stamped_key_spares_it() {
-    let it = setup(&[("q", "1")]);
-    let tx = it.db.begin();
-    tx.clear_range("q", "r").unwrap();
-    mutate(&tx, M::SetVersionstampedKey, STAMPED_KEY, b"v").unwrap();
-    commit(&tx).unwrap();
-    assert_eq!(it.engine.rows().len(), 1);
-
-    // A clear of just the key that comes out comes after it, too.
-    let newest = it.engine.inner().versions.last().unwrap().0.0;
-    let stamped = [b"q", &(newest + 10).to_be_bytes()[..], &[0, 3]].concat();
-    let tx = it.db.begin();
-    tx.clear_range("q", "r").unwrap();
-    mutate(&tx, M::SetVersionstampedKey, STAMPED_KEY, b"v").unwrap();
-    tx.clear(stamped).unwrap();
-    commit(&tx).unwrap();
-    assert!(it.engine.rows().is_empty());
-}
-
-#[test]
-fn a_range_cleared_after_a_stamped_value_clears_it() {
-    let it = setup(&[]);
-    let tx = it.db.begin();
-    tx.clear_range("a", "z").unwrap();
-    mutate(&tx, M::SetVersionstampedValue, "b", STAMPED_VALUE).unwrap();
-    tx.clear_range("a", "z").unwrap();
-    assert_eq!(get(&tx, "b").unwrap(), None);
-    commit(&tx).unwrap();
-    assert!(it.engine.rows().is_empty());
-}
-
-#[test]
-fn keys_stamped_up_to_the_read_version_stay_readable() {
-    let it = setup(&[]);
-    let tx = it.db.begin();
-    mutate(&tx, M::SetVersionstampedKey, STAMPED_KEY, b"v").unwrap();
-    commit(&tx).unwrap();
-    let tx = it.db.begin();
-    now(tx.raw().read_version()).unwrap();
-    mutate(&tx, M::SetVersionstampedKey, STAMPED_KEY, b"v").unwrap();
-    assert_eq!(keys(&tx, range().limit(1)).unwrap().len(), 1);
-    assert_eq!(code(keys(&tx, range())), StoreError::ACCESSED_UNREADABLE);
-}
-
-#[test]
-fn the_stamp_that_the_transaction_is_told_is_the_one_in_its_keys() {
-    let it = setup(&[]);
-    let tx = it.db.begin();
-    mutate(&tx, M::SetVersionstampedValue, "b", STAMPED_VALUE).unwrap();
-    let stamp = tx.raw().versionstamp();
-    commit(&tx).unwrap();
-    let stamp = now(stamp).unwrap();
-    assert_eq!(it.engine.rows()[&b"b"[..]][..], stamp.0);
-    assert_eq!(tx.raw().committed_version().unwrap().0.to_be_bytes(), stamp.0[..8]);
 }
 
 #[test]

@@ -1,33 +1,10 @@
 //! `on_error`, timeouts, cancels and resets.
 
 use super::*;
-use crate::store::{RetryClass, TransactionOption, client::limits::TRANSACTION_BYTES_MAX};
+use crate::store::{RetryClass, TransactionOption};
 
 fn on_error(tx: &Transaction, code: i32) -> Result<(), StoreError> {
     now(tx.raw().on_error(StoreError::new(code)))
-}
-
-const RETRIED: [i32; 12] = [1007, 1009, 1020, 1021, 1037, 1038, 1039, 1042, 1051, 1078, 1213, 1223];
-const GIVEN_BACK: [i32; 13] = [1000, 1004, 1025, 1031, 1032, 1036, 1101, 2000, 2017, 2101, 2102, 2103, 4242];
-
-#[test]
-fn on_error_retries_just_the_codes_that_foundationdb_retries() {
-    for code in RETRIED {
-        let it = setup(&[("a", "1")]);
-        let tx = it.db.begin();
-        tx.set("a", "2").unwrap();
-        on_error(&tx, code).unwrap_or_else(|error| panic!("{code}: {error}"));
-        assert_eq!(get(&tx, "a").unwrap().as_deref(), Some("1"), "{code}: the next try starts anew");
-        assert_ne!(StoreError::new(code).class(), RetryClass::Fatal);
-    }
-    for code in GIVEN_BACK {
-        let it = setup(&[]);
-        let tx = it.db.begin();
-        assert_eq!(super::code(on_error(&tx, code)), code);
-        assert_eq!(super::code(get(&tx, "a")), StoreError::TRANSACTION_CANCELLED, "after {code}");
-        tx.raw().reset();
-        get(&tx, "a").unwrap();
-    }
 }
 
 #[test]
@@ -70,29 +47,6 @@ fn proxies_without_memory_are_given_more_time_and_wrong_versions_ten_millisecond
     on_error(&tx, 1007).unwrap();
     on_error(&tx, 1009).unwrap();
     assert_eq!(it.clock.slept.lock().unwrap()[..], [Duration::from_millis(10); 2]);
-}
-
-#[test]
-fn the_retry_limit_survives_retries_and_ends_the_transaction() {
-    let it = setup(&[]);
-    let tx = it.db.begin();
-    tx.raw().set_option(TransactionOption::RetryLimit(2)).unwrap();
-    on_error(&tx, 1020).unwrap();
-    on_error(&tx, 1020).unwrap();
-    assert_eq!(code(on_error(&tx, 1020)), 1020);
-    assert_eq!(code(get(&tx, "a")), StoreError::TRANSACTION_CANCELLED);
-    tx.raw().reset();
-    (0..5).for_each(|_| on_error(&tx, 1020).unwrap());
-}
-
-#[test]
-fn the_size_limit_does_not_survive_a_retry() {
-    let it = setup(&[]);
-    let tx = it.db.begin();
-    tx.raw().set_option(TransactionOption::SizeLimit(32)).unwrap();
-    on_error(&tx, 1020).unwrap();
-    tx.set("a", vec![0; TRANSACTION_BYTES_MAX / 1000]).unwrap();
-    commit(&tx).unwrap();
 }
 
 #[test]

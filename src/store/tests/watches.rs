@@ -7,47 +7,6 @@ fn is_pending(watch: &mut BoxFuture<'static, Result<(), StoreError>>) -> bool {
 }
 
 #[test]
-fn a_watch_fires_after_a_later_change_and_outlives_its_transaction() {
-    let it = setup(&[("a", "1")]);
-    let tx = it.db.begin();
-    let mut watch = tx.raw().watch("a".into());
-    assert!(is_pending(&mut watch));
-    commit(&tx).unwrap();
-    drop(tx);
-    it.write("a", "1");
-    it.write("b", "1");
-    assert!(is_pending(&mut watch), "the value is the same");
-    it.write("a", "2");
-    now(watch).unwrap();
-}
-
-#[test]
-fn a_watch_of_a_transaction_that_writes_compares_with_what_it_wrote() {
-    let it = setup(&[("a", "1")]);
-    let tx = it.db.begin();
-    tx.set("a", "2").unwrap();
-    mutate(&tx, MutationKind::AppendIfFits, "n", b"x").unwrap();
-    let mut on_set = tx.raw().watch("a".into());
-    let mut on_stack = tx.raw().watch("n".into());
-    commit(&tx).unwrap();
-    assert!(is_pending(&mut on_set) && is_pending(&mut on_stack));
-    it.write("n", "xy");
-    now(on_stack).unwrap();
-    assert!(is_pending(&mut on_set));
-}
-
-#[test]
-fn a_change_between_the_read_and_the_commit_fires_at_once() {
-    let it = setup(&[("a", "1")]);
-    let tx = it.db.begin();
-    let watch = tx.raw().watch("a".into());
-    now(tx.raw().read_version()).unwrap();
-    it.write("a", "2");
-    commit(&tx).unwrap();
-    now(watch).unwrap();
-}
-
-#[test]
 fn a_later_write_of_the_transaction_itself_fires_unless_it_changes_nothing() {
     let it = setup(&[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1")]);
     let tx = it.db.begin();

@@ -196,6 +196,46 @@ pub(crate) async fn where_a_stamped_key_may_come_to_lie_nothing_can_be_read(it: 
     assert_eq!(it.dump().await, ["p=1", "r=1"]);
 }
 
+pub(crate) async fn a_range_cleared_before_a_stamped_key_spares_it(it: &Setup) {
+    it.write(&[("q", "1")]).await;
+    let tx = it.begin();
+    tx.clear_range("q", "r").unwrap();
+    tx.set_stamped_key("q", "!", "v").unwrap();
+    tx.set_stamped_value("q", "").unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(it.dump().await.len(), 2);
+}
+
+pub(crate) async fn a_range_cleared_after_stamped_writes_clears_them(it: &Setup) {
+    let tx = it.begin();
+    // A second clear of a range is not the same as the first.
+    tx.clear_range("q", "r").unwrap();
+    tx.set_stamped_value("q", "").unwrap();
+    tx.set_stamped_key("q", "!", "v").unwrap();
+    tx.set("q5", "x").unwrap();
+    tx.clear_range("q", "r").unwrap();
+    assert_eq!(tx.get("q").await.unwrap(), None);
+    tx.set("q5", "y").unwrap();
+    assert_eq!(tx.rows(it.everything()).await.unwrap(), ["q5=y"]);
+    tx.commit().await.unwrap();
+    assert_eq!(it.dump().await, ["q5=y"]);
+}
+
+pub(crate) async fn a_clear_among_the_keys_that_a_stamped_key_may_become_can_be_read(it: &Setup) {
+    let newest = it.begin().raw.raw().read_version().await.unwrap();
+    let tx = it.begin();
+    tx.clear_range("q", "r").unwrap();
+    tx.set_stamped_key("q", "", "v").unwrap();
+    // Whichever of these it would become: here it is none of them.
+    for later in 1..4 {
+        let stamp = [&(newest.0 + (later << 40)).to_be_bytes()[..], &[0, 0]].concat();
+        tx.raw.clear(it.key([b"q", &stamp[..]].concat())).unwrap();
+        assert_eq!(tx.raw.get(it.key([b"q", &stamp[..]].concat())).await.unwrap(), None, "a clear can be read");
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(it.dump().await.len(), 1);
+}
+
 pub(crate) async fn a_transaction_that_is_begun_anew_has_forgotten_its_writes(it: &Setup) {
     it.write(&[("a", "1")]).await;
     let tx = it.begin();
