@@ -22,16 +22,22 @@ struct Outgoing {
     epoch: Arc<Epoch>,
     request: CommitRequest,
     bytes_max: usize,
+    failed_read: Option<StoreError>,
     watches: Watches,
     stamps: Vec<StampSender>,
 }
 
 impl ClientTransaction {
     pub(super) async fn run_commit(&self) -> Result<(), StoreError> {
-        let Outgoing { epoch, request, bytes_max, mut watches, stamps } = self.begin_commit()?;
-        let outcome = match self.learn_watched(&epoch, &mut watches).await {
-            Ok(()) => self.send_commit(&epoch, request, bytes_max).await,
-            Err(error) => {
+        let Outgoing { epoch, request, bytes_max, failed_read, mut watches, stamps } = self.begin_commit()?;
+        let learned = match failed_read {
+            Some(error) => Err(error),
+            None => Ok(self.learn_watched(&epoch, &mut watches).await),
+        };
+        let outcome = match learned {
+            Err(error) => Err(error),
+            Ok(Ok(())) => self.send_commit(&epoch, request, bytes_max).await,
+            Ok(Err(error)) => {
                 // Only the watches needed this read: the commit goes on without them.
                 std::mem::take(&mut watches).fail(&error);
                 self.send_commit(&epoch, request, bytes_max).await
@@ -67,7 +73,8 @@ impl ClientTransaction {
     fn begin_commit(&self) -> Result<Outgoing, StoreError> {
         let mut state = self.enter()?;
         state.phase = Phase::Committing;
-        let State { epoch, settings, overlay, read_conflicts, write_conflicts, watches, stamps, .. } = &mut *state;
+        let State { epoch, settings, overlay, read_conflicts, write_conflicts, failed_read, watches, stamps, .. } =
+            &mut *state;
         let request = CommitRequest {
             read_version: None,
             read_conflicts: std::mem::take(read_conflicts).into_ranges(),
@@ -79,6 +86,7 @@ impl ClientTransaction {
             epoch: Arc::clone(epoch),
             request,
             bytes_max: settings.bytes_max,
+            failed_read: failed_read.take(),
             watches: std::mem::take(watches),
             stamps: std::mem::take(stamps),
         })

@@ -90,6 +90,8 @@ struct State {
     bytes: usize,
     /// Whether anything was read, for options that must come before.
     has_read: bool,
+    /// The first read that failed: as in FoundationDB, the commit fails with it.
+    failed_read: Option<StoreError>,
     /// What the timeout counts from: the creation or the last `reset`.
     created: Monotonic,
     retries: u64,
@@ -109,6 +111,7 @@ impl State {
             stamps: Vec::new(),
             bytes: 0,
             has_read: false,
+            failed_read: None,
             created,
             retries: 0,
             backoff: BACKOFF_MIN,
@@ -236,15 +239,15 @@ impl Transact for ClientTransaction {
         keys: Vec<Bytes>,
         snapshot: bool,
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
-        self.read_keys(keys, snapshot).boxed()
+        self.noting_failure(self.read_keys(keys, snapshot)).boxed()
     }
 
     fn get_key(&self, selector: KeySelector, snapshot: bool) -> BoxFuture<'_, Result<Bytes, StoreError>> {
-        self.read_key(selector, snapshot).boxed()
+        self.noting_failure(self.read_key(selector, snapshot)).boxed()
     }
 
     fn get_range(&self, range: RangeOptions, snapshot: bool) -> BoxFuture<'_, Result<RangePage, StoreError>> {
-        self.read_range(range, snapshot).boxed()
+        self.noting_failure(self.read_range(range, snapshot)).boxed()
     }
 
     fn set(&self, key: Bytes, value: Bytes) -> Result<(), StoreError> {

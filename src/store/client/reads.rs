@@ -155,6 +155,26 @@ impl ClientTransaction {
         Ok(RangePage { rows, more: stopped })
     }
 
+    /// Runs a read. What it fails with, the commit fails with, too: FoundationDB's commit
+    /// waits for all reads (`reading` in `ReadYourWrites.actor.cpp`). A call that is refused
+    /// for its arguments (2000 and above) is no read.
+    pub(super) async fn noting_failure<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let epoch = Arc::clone(&self.lock().epoch);
+        let result = read.await;
+        if let Err(error) = &result
+            && error.code < StoreError::CLIENT_INVALID_OPERATION
+        {
+            let mut state = self.lock();
+            if Arc::ptr_eq(&state.epoch, &epoch) {
+                state.failed_read.get_or_insert_with(|| error.clone());
+            }
+        }
+        result
+    }
+
     fn begin_read(&self, snapshot: bool) -> Result<(std::sync::MutexGuard<'_, State>, Reader), StoreError> {
         let mut state = self.enter()?;
         state.has_read = true;

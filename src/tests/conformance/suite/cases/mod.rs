@@ -102,6 +102,7 @@ macro_rules! for_each_case {
                 many_keys_are_read_at_once_in_their_order,
                 a_stamped_value_cannot_be_read_before_its_commit,
                 where_a_stamped_key_may_come_to_lie_nothing_can_be_read,
+                a_read_that_failed_makes_the_commit_fail,
                 a_range_cleared_before_a_stamped_key_spares_it,
                 a_range_cleared_after_stamped_writes_clears_them,
                 a_clear_among_the_keys_that_a_stamped_key_may_become_can_be_read,

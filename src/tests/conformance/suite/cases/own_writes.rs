@@ -172,8 +172,9 @@ pub(crate) async fn a_stamped_value_cannot_be_read_before_its_commit(it: &Setup)
     assert_eq!(tx.get("b").await.unwrap(), None);
     tx.set("b", "3").unwrap();
     assert_eq!(tx.get("b").await.unwrap().as_deref(), Some("3"));
-    tx.commit().await.unwrap();
-    assert_eq!(it.dump().await, ["b=3", "c=1"]);
+    // Reads that failed have their price.
+    assert_eq!(code(tx.commit().await), StoreError::ACCESSED_UNREADABLE);
+    assert_eq!(it.dump().await, ["b=1", "c=1"]);
 }
 
 pub(crate) async fn where_a_stamped_key_may_come_to_lie_nothing_can_be_read(it: &Setup) {
@@ -192,8 +193,21 @@ pub(crate) async fn where_a_stamped_key_may_come_to_lie_nothing_can_be_read(it: 
     // Clearing the range clears what would have come to lie there.
     tx.clear_range("q", "r").unwrap();
     assert_eq!(tx.keys(it.everything()).await.unwrap(), ["p", "r"]);
+    assert_eq!(code(tx.commit().await), StoreError::ACCESSED_UNREADABLE);
+    assert_eq!(it.dump().await, ["p=1", "q=1", "r=1"]);
+}
+
+pub(crate) async fn a_read_that_failed_makes_the_commit_fail(it: &Setup) {
+    let tx = it.begin();
+    tx.set_stamped_value("b", "").unwrap();
+    assert_eq!(code(tx.get_snapshot("b").await), StoreError::ACCESSED_UNREADABLE);
+    assert_eq!(code(tx.commit().await), StoreError::ACCESSED_UNREADABLE);
+    tx.raw.raw().reset();
+    tx.set("b", "1").unwrap();
+    // A call with arguments that are refused is no read.
+    assert_eq!(code(tx.raw.get(&b"\xff"[..]).await), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
     tx.commit().await.unwrap();
-    assert_eq!(it.dump().await, ["p=1", "r=1"]);
+    assert_eq!(it.dump().await, ["b=1"]);
 }
 
 pub(crate) async fn a_range_cleared_before_a_stamped_key_spares_it(it: &Setup) {
