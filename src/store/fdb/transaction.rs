@@ -17,7 +17,7 @@ use escapement_fdb_client::foundationdb::{
     options::{ConflictRangeType, TransactionOption as Native},
 };
 use futures_util::{
-    FutureExt as _, TryFutureExt as _,
+    FutureExt as _,
     future::{BoxFuture, ready},
 };
 
