@@ -9,6 +9,7 @@
     reason = "tests: a failed step is a failed test, and they poll for conditions"
 )]
 
+mod bad_clients;
 mod broken_streams;
 mod gate;
 mod operations;
