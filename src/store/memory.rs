@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ops::Bound,
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,12 +20,25 @@ use super::{
 };
 use crate::clock::SharedClock;
 
-/// Versions that stay readable: five seconds.
-const SPAN: u64 = 5 * VERSIONS_PER_SECOND;
 /// Watches at once, FoundationDB's default.
 pub(crate) const WATCHES_MAX: usize = 10_000;
 /// Keys that one commit moves out of the window.
 const FLUSH_KEYS: usize = 4096;
+
+/// How an engine in memory differs from FoundationDB's defaults.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryOptions {
+    /// How long versions stay readable; in whole microseconds, at least one.
+    pub window: Duration,
+    /// Watches at once; 1032 beyond.
+    pub watches_max: usize,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        Self { window: Duration::from_secs(5), watches_max: WATCHES_MAX }
+    }
+}
 
 /// A strictly serializable store in memory. Clones are the same store.
 #[derive(Clone, Debug)]
@@ -39,24 +53,34 @@ struct Shared {
 impl MemoryEngine {
     /// An empty store. Versions follow the clock's monotonic time.
     pub fn new(clock: SharedClock) -> Self {
-        Self::with_span(clock, SPAN)
+        Self::with_options(clock, MemoryOptions::default())
     }
 
-    /// An empty store whose versions stay readable for `span` of them.
-    pub(crate) fn with_span(clock: SharedClock, span: u64) -> Self {
+    /// An empty store with these settings.
+    pub fn with_options(clock: SharedClock, options: MemoryOptions) -> Self {
+        let micros = u64::try_from(options.window.as_micros()).unwrap_or(u64::MAX);
+        let span = (micros.saturating_mul(VERSIONS_PER_SECOND) / 1_000_000).max(1);
         let versions = Versions::new(clock, 1);
-        let core = Core::new(MemoryBase::default(), versions, Window::default(), span, WATCHES_MAX);
+        let core = Core::new(MemoryBase::default(), versions, Window::default(), span, options.watches_max);
         Self(Arc::new(Shared { core, stage: Mutex::default() }))
     }
 
-    fn commit_now(&self, request: &CommitRequest) -> Result<CommitReceipt, StoreError> {
+    /// Commits `requests` in their order as one batch: at one version, in one instant.
+    pub fn commit_batch(&self, requests: &[CommitRequest]) -> Vec<Result<CommitReceipt, StoreError>> {
         let core = &self.0.core;
         let mut stage = self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
-        let (version, results) = core.process(&mut stage, std::iter::once(request), |_| ());
+        let (version, results) = core.process(&mut stage, requests.iter(), |_| ());
         core.publish(version, true);
         // One batch in, at most a few out: the work of a commit stays bounded.
-        core.flush(core.flush_limit(), FLUSH_KEYS)?;
-        results.into_iter().next().expect("one request, one result")
+        core.flush(core.flush_limit(), FLUSH_KEYS).expect("memory does not fail");
+        results
+    }
+
+    /// Goes on `count` versions further, as FoundationDB does in a recovery: what was read
+    /// before is too old afterwards if `count` is greater than the window.
+    pub fn skip_versions(&self, count: u64) {
+        let _stage = self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.core.versions.skip(count);
     }
 }
 
@@ -74,7 +98,8 @@ impl Engine for MemoryEngine {
     }
 
     fn commit(&self, request: CommitRequest) -> BoxFuture<'static, Result<CommitReceipt, StoreError>> {
-        ready(self.commit_now(&request)).boxed()
+        let result = self.commit_batch(&[request]).pop().expect("one request, one result");
+        ready(result).boxed()
     }
 
     fn watch(&self, key: Bytes, value: Option<Bytes>, _version: Version) -> BoxFuture<'static, Result<(), StoreError>> {

@@ -39,7 +39,9 @@ impl TransactionKind {
     }
 
     /// A kind that may be run again even when it may have been committed: it leaves a marker
-    /// and looks for it, or doing it twice is the same as doing it once.
+    /// and looks for it, or doing it twice is the same as doing it once. It looks in every try,
+    /// the first included: after 1039 the first commit may land later than the second, and only
+    /// the conflict of its look with the second's marker stops it.
     pub const fn idempotent(name: &'static str) -> Self {
         Self { idempotent: true, ..Self::new(name) }
     }

@@ -25,7 +25,7 @@ const IDLE_LAG: u64 = VERSIONS_PER_SECOND / 10;
 pub(crate) struct Versions {
     clock: SharedClock,
     start: Monotonic,
-    first: u64,
+    first: AtomicU64,
     readable: AtomicU64,
     state: Mutex<State>,
 }
@@ -43,13 +43,13 @@ impl Versions {
     pub(crate) fn new(clock: SharedClock, first: u64) -> Self {
         let start = clock.monotonic();
         let state = Mutex::new(State { assigned: first, logged: first });
-        Self { clock, start, first, readable: AtomicU64::new(first), state }
+        Self { clock, start, first: AtomicU64::new(first), readable: AtomicU64::new(first), state }
     }
 
     /// The version that the clock alone would give.
     fn clock_version(&self) -> u64 {
         let micros = self.clock.monotonic().since(self.start).as_micros();
-        self.first.saturating_add(u64::try_from(micros).unwrap_or(u64::MAX))
+        self.first.load(Ordering::Acquire).saturating_add(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
     /// Newest version that may be read.
@@ -71,6 +71,15 @@ impl Versions {
             state.logged = state.logged.max(version.0);
         }
         self.readable.fetch_max(version.0, Ordering::AcqRel);
+    }
+
+    /// Goes on `count` further. No batch of commits may be under way.
+    pub(crate) fn skip(&self, count: u64) {
+        let mut state = self.lock();
+        self.first.fetch_add(count, Ordering::AcqRel);
+        state.assigned = state.assigned.saturating_add(count);
+        state.logged = state.assigned;
+        self.readable.store(state.assigned, Ordering::Release);
     }
 
     /// Everything assigned and not published has been undone: those versions equal the last

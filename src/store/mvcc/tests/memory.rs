@@ -9,6 +9,7 @@ use super::{TestClock, bytes, one, set};
 use crate::store::{
     MemoryEngine, MutationKind, StoreError, Version, Versionstamp,
     engine::{CommitRequest, Engine as _, Mutation, ReadVersionRequest},
+    memory::MemoryOptions,
 };
 
 fn engine() -> (Arc<TestClock>, MemoryEngine) {
@@ -147,4 +148,46 @@ fn watches_are_bounded_and_a_dropped_one_makes_room() {
     assert_eq!(code(now(engine.watch(bytes("a"), None, newest(&engine)))), StoreError::TOO_MANY_WATCHES);
     watches.pop();
     assert!(engine.watch(bytes("a"), None, newest(&engine)).now_or_never().is_none());
+}
+
+#[test]
+fn commits_of_one_batch_share_a_version_and_conflict_in_their_order() {
+    let (_, engine) = engine();
+    let read_version = Some(newest(&engine));
+    let reads = |key: &str, request: CommitRequest| CommitRequest {
+        read_version,
+        read_conflicts: vec![one(&bytes(key))],
+        ..request
+    };
+    let results = engine.commit_batch(&[set("a", "1"), reads("a", set("b", "1")), reads("b", set("c", "1"))]);
+    let [Ok(first), Err(refused), Ok(last)] = &results[..] else { panic!("{results:?}") };
+    assert_eq!((first.version, first.batch_index, last.batch_index), (last.version, 0, 1));
+    assert_eq!(refused.code, StoreError::NOT_COMMITTED);
+    assert_eq!(value(&engine, "b", newest(&engine)).unwrap(), None);
+}
+
+#[test]
+fn what_was_read_before_versions_were_skipped_is_too_old() {
+    let (_, engine) = engine();
+    now(engine.commit(set("a", "1"))).unwrap();
+    let before = newest(&engine);
+    engine.skip_versions(100_000_000);
+    assert_eq!(code(value(&engine, "a", before)), StoreError::TRANSACTION_TOO_OLD);
+    let after = newest(&engine);
+    assert!(after.0 >= before.0 + 100_000_000, "{before:?} {after:?}");
+    assert_eq!(value(&engine, "a", after).unwrap(), Some(bytes("1")));
+    let receipt = now(engine.commit(set("a", "2"))).unwrap();
+    assert!(receipt.version > after);
+}
+
+#[test]
+fn versions_stay_readable_for_the_window_that_was_asked_for() {
+    let clock = TestClock::new();
+    let options = MemoryOptions { window: Duration::from_secs(1), ..MemoryOptions::default() };
+    let engine = MemoryEngine::with_options(clock.clone(), options);
+    let before = newest(&engine);
+    clock.advance(Duration::from_millis(900));
+    value(&engine, "a", before).unwrap();
+    clock.advance(Duration::from_millis(200));
+    assert_eq!(code(value(&engine, "a", before)), StoreError::TRANSACTION_TOO_OLD);
 }
