@@ -4,12 +4,17 @@
 //! Everything here exists only under `--cfg madsim` (`cargo sim-test -p escapement-sim`).
 
 #[cfg(madsim)]
+pub mod seeds;
+#[cfg(madsim)]
+pub mod store;
+#[cfg(madsim)]
 mod trace;
 #[cfg(madsim)]
 mod world;
 
 #[cfg(madsim)]
 pub use self::{
+    seeds::{fork, simulate},
     trace::{Event, Trace},
     world::{World, WorldOptions, queue, run},
 };

@@ -14,12 +14,14 @@ use escapement::{
     rng::Rng,
     scheduler::SchedulerOptions,
     server::{self, ServerOptions, StoreUrl},
-    store::{Database, memory::MemoryEngine},
     worker::{Context, Output, TaskFailure, Worker},
 };
-use madsim::runtime::{Handle, NodeHandle, Runtime};
+use madsim::runtime::{Handle, NodeHandle};
 
-use crate::{Event, Trace};
+use crate::{
+    Event, Trace, simulate,
+    store::{FaultPlan, SimStore},
+};
 
 /// Shape of a world.
 #[derive(Clone, Debug)]
@@ -30,31 +32,34 @@ pub struct WorldOptions {
     pub concurrency: u32,
     /// How long a handler takes.
     pub handler: Duration,
+    /// What goes wrong with the store.
+    pub store: FaultPlan,
 }
 
 /// The queue that the workers take tasks from.
 const QUEUE: &str = "work";
 const SERVER: &str = "10.0.0.1:7250";
+const STORE: &str = "10.0.9.1:7251";
 
-/// A running world. The store outlives every node.
+/// A running world. What the store holds outlives every node.
 #[derive(Debug)]
 pub struct World {
     options: WorldOptions,
-    store: Arc<MemoryEngine>,
+    store: SimStore,
     trace: Trace,
     nodes: Mutex<BTreeSet<String>>,
 }
 
-/// Runs `scenario` in a world of this seed. One process must run one seed only: the tokio
+/// Runs `scenario` in a world of this seed, in which the store's node is up. One process must run one seed only: the tokio
 /// that lies beneath draws from a counter of the whole process.
 pub fn run<F: Future<Output = ()>>(seed: u64, options: WorldOptions, scenario: impl FnOnce(World) -> F) -> Trace {
     let trace = Trace::default();
-    let mut runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
-    runtime.set_allow_system_thread(true);
     let kept = trace.clone();
-    runtime.block_on(async move {
-        let store = Arc::new(MemoryEngine::new(clock()));
-        scenario(World { options, store, trace: kept, nodes: Mutex::default() }).await;
+    simulate(seed, async move {
+        let store = SimStore::new(options.store.clone()).expect("a plan that can be followed");
+        let world = World { options, store, trace: kept, nodes: Mutex::default() };
+        world.start_store();
+        scenario(world).await;
     });
     trace
 }
@@ -69,19 +74,32 @@ impl World {
         &self.trace
     }
 
+    /// The store's contents, log and counters.
+    pub fn store(&self) -> &SimStore {
+        &self.store
+    }
+
+    /// Starts the store's node, or starts it again after it was killed.
+    pub fn start_store(&self) -> NodeHandle {
+        self.note("store", "started");
+        let (node, store) = (self.node("store", "10.0.9.1"), self.store.clone());
+        node.spawn(async move { store.serve(STORE.parse().expect("a valid address")).await });
+        node
+    }
+
     /// Starts the server, or starts it again after it was killed.
     pub fn start_server(&self) -> NodeHandle {
         self.note("server", "started");
-        let (store, options) = (Arc::clone(&self.store), self.options.clone());
+        let (store, options) = (self.store.clone(), self.options.clone());
         let node = self.node("server", "10.0.0.1");
         node.spawn(async move {
             let address: SocketAddr = SERVER.parse().expect("a valid address");
             let listener = Listener::bind(address).await.expect("the simulated network binds");
             let (clock, rng) = (clock(), Rng::from_entropy());
-            let db = Database::over(store, Arc::clone(&clock), rng.clone());
+            let db = store.database("server", STORE.parse().expect("a valid address"));
             let options = ServerOptions {
                 listen: address,
-                store: StoreUrl::Memory,
+                store: StoreUrl::Remote(STORE.to_owned()),
                 scheduler: options.scheduler,
                 drain_max: Duration::from_secs(5),
             };

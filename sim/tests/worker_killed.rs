@@ -1,41 +1,38 @@
 //! Server, workers and client as simulated nodes; a worker is killed in the middle of its
-//! tasks, then the server. One process for each seed: the test runs itself as a child.
+//! tasks, then the server, which keeps its state in a store on a node of its own.
 
 #![cfg(madsim)]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::disallowed_methods,
-    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test: a failed step is a failed test"
 )]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    process::Command,
     time::Duration,
 };
 
 use escapement::client::{BatchOutcome, NewTask, TaskFilter, proto::TaskState};
 use escapement::scheduler::SchedulerOptions;
 use escapement_engine::{TaskId, Token};
-use escapement_sim::{Event, Trace, World, WorldOptions, queue, run};
+use escapement_sim::{Event, Trace, World, WorldOptions, queue, run, seeds::Seeds, store::FaultPlan};
 
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=10;
+const SEEDS: u64 = 10;
 const TASKS: usize = 120;
 const LEASE: Duration = Duration::from_secs(2);
 /// "Within lease + 100 ms."
 const SLACK: Duration = Duration::from_millis(100);
 /// Longest way of a completion to the server.
 const IN_TRANSIT: Duration = Duration::from_millis(300);
-/// Set for the child that runs one seed.
-const SEED: &str = "ESCAPEMENT_SIM_SEED";
 
-fn options() -> WorldOptions {
+fn options(seed: u64) -> WorldOptions {
     WorldOptions {
         scheduler: SchedulerOptions { session_lease: LEASE, ..SchedulerOptions::default() },
         concurrency: 40,
         handler: Duration::from_millis(700),
+        store: FaultPlan::calm(seed),
     }
 }
 
@@ -123,30 +120,18 @@ fn check(trace: &Trace) {
 
 #[test]
 fn every_task_runs_on_time_though_a_worker_and_the_server_are_killed() {
-    if let Ok(seed) = std::env::var(SEED) {
-        let trace = run(seed.parse().unwrap(), options(), scenario);
+    let seeds = Seeds::new("every_task_runs_on_time_though_a_worker_and_the_server_are_killed", SEEDS);
+    let Some(traces) = seeds.each(|seed| {
+        let trace = run(seed, options(seed), scenario);
         check(&trace);
-        println!("{trace}");
+        trace.to_string()
+    }) else {
         return;
-    }
-    for seed in SEEDS {
-        let first = child(seed);
+    };
+    for (seed, first) in traces {
         assert!(first.contains("Started"), "seed {seed} left a trace");
         if seed % 5 == 1 {
-            assert_eq!(first, child(seed), "X1: seed {seed} gives the same trace again");
+            assert_eq!(first, seeds.child(seed), "X1: seed {seed} gives the same trace again");
         }
     }
-}
-
-/// Runs one seed in a process of its own; gives its trace.
-fn child(seed: u64) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["every_task_runs", "--nocapture", "--test-threads=1"])
-        .env(SEED, seed.to_string())
-        .output()
-        .unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{SEED}={seed} fails; run it with that variable set\n{stdout}\n{stderr}");
-    let trace: Vec<_> = stdout.lines().filter(|line| line.starts_with(' ')).collect();
-    trace.join("\n")
 }
