@@ -5,8 +5,10 @@
 //! same answers on a server, in the simulator and in a property test.
 
 pub mod calendar;
+pub mod cluster_time;
 pub mod dispatch;
 pub mod id;
+pub mod leap;
 pub mod limits;
 pub mod name;
 pub mod retry;
