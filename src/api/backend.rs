@@ -1,7 +1,11 @@
 //! What the services ask of the scheduler.
 
+use std::time::Duration;
+
 use escapement_engine::{
     SessionId, TaskId, Timestamp,
+    cluster_time::{Health, SyncState},
+    leap::{Leap, Mode},
     name::{Namespace, QueueName, ScheduleId},
 };
 use futures_util::stream::BoxStream;
@@ -118,6 +122,31 @@ pub struct Counters {
     pub store_conflicts: u64,
 }
 
+/// The server's clock as it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockStatus {
+    /// Fit to act by?
+    pub health: Health,
+    /// Whether somebody keeps it right.
+    pub sync: SyncState,
+    /// It is off by at most this much, says the machine.
+    pub error: Duration,
+    /// By how much it is certainly wrong, in microseconds; positive when it is fast.
+    pub skew_us: i64,
+    /// Whether a majority of the schedulers agrees on the time.
+    pub majority: bool,
+    /// Other schedulers whose clocks are measured.
+    pub peers: u32,
+    /// What is done about leap seconds.
+    pub leap_mode: Mode,
+    /// The next one, listed or announced.
+    pub leap_next: Option<Leap>,
+    /// Until when the list of leap seconds holds.
+    pub leap_table_expires: Option<Timestamp>,
+    /// How long all tasks together waited at most for the clock's error to pass.
+    pub wait: Duration,
+}
+
 /// The server as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusView {
@@ -141,6 +170,8 @@ pub struct StatusView {
     pub wheel_entries: u64,
     /// Schedules that make tasks.
     pub schedules_active: u64,
+    /// The server's clock.
+    pub clock: ClockStatus,
     /// Since the start.
     pub counters: Counters,
 }
@@ -149,7 +180,7 @@ pub struct StatusView {
 /// half-way (the caller hung up): what it began is then either done or not.
 ///
 /// Each call may answer `STORE_UNAVAILABLE`, `OUTCOME_UNKNOWN`, `STORAGE_FULL`, `OVERLOADED`,
-/// `SHUTTING_DOWN`, `NOT_OWNER` and `INTERNAL`; further reasons stand at each.
+/// `SHUTTING_DOWN`, `NOT_OWNER`, `CLOCK_REJECTED` and `INTERNAL`; further reasons stand at each.
 pub trait Backend: Send + Sync + 'static {
     /// Makes the tasks durable; answers in their order, after commit. No two of them share an id
     /// or an idempotency key within a namespace. Each stands for itself: `TASK_EXISTS`,

@@ -42,6 +42,9 @@ pub(super) struct ServerFlags {
     /// Largest payload or result [env: ESCAPEMENT_SERVER_PAYLOAD_BYTES_MAX] [default: 1048576]
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     payload_bytes_max: Option<String>,
+    /// What is done about a leap second: pause or smear [env: ESCAPEMENT_SERVER_LEAP_MODE] [default: pause]
+    #[arg(long, value_name = "MODE")]
+    leap_mode: Option<String>,
 }
 
 impl ServerFlags {
@@ -53,6 +56,7 @@ impl ServerFlags {
             text("server.shards", self.shards.as_ref()),
             text("server.session_lease_ms", self.session_lease_ms.as_ref()),
             text("server.payload_bytes_max", self.payload_bytes_max.as_ref()),
+            text("server.leap_mode", self.leap_mode.as_ref()),
         ];
         flags.into_iter().flatten().collect()
     }
@@ -91,6 +95,7 @@ async fn start(config: &ServerConfig) -> Result<ServerHandle, CliError> {
         shards: config.shards,
         session_lease: config.session_lease,
         payload_bytes_max: config.payload_bytes_max,
+        leap_mode: config.leap_mode,
         ..SchedulerOptions::default()
     };
     let options = ServerOptions { listen: config.listen, store: config.store.clone(), scheduler, drain_max: DRAIN_MAX };

@@ -29,8 +29,100 @@ struct StatusView {
     attempts_expired: u64,
     store_transactions: u64,
     store_conflicts: u64,
+    clock: Option<ClockView>,
     queues: Vec<QueueView>,
     workers: Vec<WorkerView>,
+}
+
+#[derive(Serialize)]
+struct ClockView {
+    health: &'static str,
+    sync: &'static str,
+    error_us: u64,
+    skew_us: i64,
+    majority: bool,
+    peers: u32,
+    leap_mode: &'static str,
+    leap_next_at: Option<String>,
+    leap_next_deletes: bool,
+    leap_table_expires_at: Option<String>,
+    wait_us: u64,
+}
+
+impl From<v1::ClockStatus> for ClockView {
+    fn from(clock: v1::ClockStatus) -> Self {
+        Self {
+            health: match clock.health() {
+                v1::ClockHealth::Unspecified => "unspecified",
+                v1::ClockHealth::InBounds => "in bounds",
+                v1::ClockHealth::Alert => "alert",
+                v1::ClockHealth::Rejected => "rejected",
+            },
+            sync: match clock.sync() {
+                v1::ClockSync::Unspecified => "unspecified",
+                v1::ClockSync::Synchronised => "synchronised",
+                v1::ClockSync::Unsynchronised => "unsynchronised",
+                v1::ClockSync::Unknown => "unknown",
+            },
+            error_us: clock.error_us,
+            skew_us: clock.skew_us,
+            majority: clock.majority,
+            peers: clock.peers,
+            leap_mode: match clock.leap_mode() {
+                v1::LeapMode::Unspecified => "unspecified",
+                v1::LeapMode::Pause => "pause",
+                v1::LeapMode::Smear => "smear",
+            },
+            leap_next_at: instant(clock.leap_next_at),
+            leap_next_deletes: clock.leap_next_deletes,
+            leap_table_expires_at: instant(clock.leap_table_expires_at),
+            wait_us: clock.wait_us,
+        }
+    }
+}
+
+impl ClockView {
+    /// Whether somebody should look, and what at.
+    fn describe(&self) -> String {
+        let ms = |micros: f64| format!("{:.3} ms", micros / 1000.0);
+        let error = match self.sync {
+            "synchronised" => format!("error at most {}", ms(lossy(self.error_us.cast_signed()))),
+            sync => format!("{sync}, taken at its word"),
+        };
+        let error = match (self.sync, self.error_us) {
+            ("synchronised", _) | (_, 0) => error,
+            (sync, micros) => format!("{sync}, error at most {}", ms(lossy(micros.cast_signed()))),
+        };
+        let skew = match self.skew_us {
+            0 => String::new(),
+            fast @ 1.. => format!(", fast by {}", ms(lossy(fast))),
+            slow => format!(", slow by {}", ms(lossy(slow.saturating_neg()))),
+        };
+        let peers = match (self.peers, self.majority) {
+            (0, _) => String::new(),
+            (peers, true) => format!(", {peers} peers agree"),
+            (peers, false) => format!(", {peers} peers, no majority"),
+        };
+        format!("{}; {error}{skew}{peers}", self.health)
+    }
+
+    fn leap(&self) -> String {
+        let what = if self.leap_next_deletes { "left out" } else { "inserted" };
+        let next = match &self.leap_next_at {
+            Some(at) => format!("one is {what} before {at}"),
+            None => "none is known".to_owned(),
+        };
+        match &self.leap_table_expires_at {
+            Some(expires) => format!("{}; {next} (list holds until {expires})", self.leap_mode),
+            None => format!("{}; {next}", self.leap_mode),
+        }
+    }
+}
+
+/// Microseconds for people: exact up to 285 years.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn lossy(micros: i64) -> f64 {
+    micros as f64
 }
 
 #[derive(Serialize)]
@@ -91,6 +183,7 @@ impl From<v1::StatusResponse> for StatusView {
             attempts_expired: status.attempts_expired,
             store_transactions: status.store_transactions,
             store_conflicts: status.store_conflicts,
+            clock: status.clock.map(ClockView::from),
             queues: queues.collect(),
             workers: workers.collect(),
         }
@@ -115,6 +208,8 @@ fn describe(endpoint: &str, view: StatusView) -> String {
         ("version", Some(view.version)),
         ("started", view.started_at),
         ("clock", view.now),
+        ("clock state", view.clock.as_ref().map(ClockView::describe)),
+        ("leap seconds", view.clock.as_ref().map(ClockView::leap)),
         ("store", Some(format!("{}, format {}", view.store, view.format_version))),
         ("scheduler", Some(view.scheduler_session)),
         ("shards", Some(format!("{} of {}", view.shards_owned, view.shards_total))),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use escapement_engine::{Monotonic, Timestamp};
+use escapement_engine::{Monotonic, Timestamp, cluster_time::Bounds};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use super::{Clock, SharedClock};
 #[derive(Debug)]
 pub struct ManualClock {
     wall: Mutex<Timestamp>,
+    bounds: Mutex<Bounds>,
     steps: watch::Sender<u64>,
     monotonic: SharedClock,
 }
@@ -23,12 +24,18 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that stands at `wall` and measures by `monotonic`.
     pub fn new(wall: Timestamp, monotonic: SharedClock) -> Self {
-        Self { wall: Mutex::new(wall), steps: watch::channel(0).0, monotonic }
+        Self { wall: Mutex::new(wall), bounds: Mutex::default(), steps: watch::channel(0).0, monotonic }
     }
 
     /// Sets the wall clock, forward or back, and wakes those who wait for it.
     pub fn set(&self, wall: Timestamp) {
         *self.wall.lock().unwrap_or_else(PoisonError::into_inner) = wall;
+        self.steps.send_modify(|steps| *steps += 1);
+    }
+
+    /// Sets what the machine says of the clock, and wakes those who wait for it.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
         self.steps.send_modify(|steps| *steps += 1);
     }
 }
@@ -40,6 +47,10 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Monotonic {
         self.monotonic.monotonic()
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use escapement_engine::name::{Namespace, QueueName};
+use escapement_engine::{
+    leap::Mode,
+    name::{Namespace, QueueName},
+};
 
 use super::{
     ClientConfig, Config, ConfigError, HandlerKind, KEYS, Key, Kind, Loaded, LogConfig, LogFormat, Origin, Raw,
@@ -101,6 +104,11 @@ impl Loaded {
             shards: self.integer_u32("server.shards")?,
             session_lease: Duration::from_millis(self.integer("server.session_lease_ms")?),
             payload_bytes_max: usize::try_from(payload).expect("its limit is below every platform's"),
+            leap_mode: self.parsed("server.leap_mode", |text| match text {
+                "pause" => Ok(Mode::Pause),
+                "smear" => Ok(Mode::Smear),
+                _ => Err("must be pause or smear".to_owned()),
+            })?,
         })
     }
 

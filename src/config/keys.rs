@@ -66,6 +66,8 @@ keys! {
         "How long a worker session may be silent until its tasks go to others, in milliseconds.";
     "server.payload_bytes_max", Integer(1024, 8_388_608), Some("--payload-bytes-max"), "1048576", "1024 to 8388608",
         "Largest payload or result, in bytes.";
+    "server.leap_mode", Text, Some("--leap-mode"), "pause", "pause or smear",
+        "What is done about a leap second: `pause` holds firing for it; `smear` holds nothing, for hosts whose clocks are smeared.";
     "worker.server", Text, None, "", "http://HOST:PORT; empty: as client.server",
         "The server that `worker` takes tasks from.";
     "worker.name", Text, Some("--name"), "escapement-worker", "1 to 128 bytes",

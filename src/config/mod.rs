@@ -15,7 +15,10 @@ mod tests;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use escapement_engine::name::{Namespace, QueueName};
+use escapement_engine::{
+    leap::Mode,
+    name::{Namespace, QueueName},
+};
 
 pub use crate::server::StoreUrl;
 pub use error::ConfigError;
@@ -77,6 +80,8 @@ pub struct ServerConfig {
     pub session_lease: Duration,
     /// Bytes of the largest payload.
     pub payload_bytes_max: usize,
+    /// What is done about a leap second.
+    pub leap_mode: Mode,
 }
 
 /// Section `[worker]`.

@@ -7,6 +7,7 @@ mod grpc_store;
 #[cfg(test)]
 #[cfg(all(feature = "server", not(madsim)))]
 mod grpc_tests;
+mod kernel_clock;
 pub mod net;
 pub mod signal;
 mod system_clock;

@@ -108,6 +108,9 @@ reasons! {
     /// Another server owns the shard, and could not be reached.
     NotOwner = "NOT_OWNER", Unavailable, TRY_AGAIN,
         "Try again: ownership has moved, or is moving.";
+    /// The server's clock is too far off, or too unsure, to act by.
+    ClockRejected = "CLOCK_REJECTED", Unavailable, TRY_AGAIN,
+        "Try again, or another server; look at the clock of this one: its time daemon, and `escapement status`.";
     /// The client could not reach the server.
     ServerUnreachable = "SERVER_UNREACHABLE", Unavailable, TRY_AGAIN,
         "Check that the server runs and that the address is right.";

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use escapement_engine::{
     ScheduleUid, TaskId,
+    cluster_time::RETURN_AFTER,
     name::{Namespace, ScheduleId},
 };
 use futures_util::{StreamExt as _, stream};
@@ -36,6 +37,9 @@ type Answer<T> = Result<T, ApiError>;
 
 impl Backend for Scheduler {
     async fn submit(&self, tasks: Vec<NewTask>) -> Vec<Answer<Submitted>> {
+        if let Err(error) = self.clock_accepts() {
+            return tasks.iter().map(|_| Err(error.clone())).collect();
+        }
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
         let (reply, results) = oneshot::channel();
         let ended = || ApiError::new(Reason::ShuttingDown, "the server is shutting down");
@@ -81,6 +85,7 @@ impl Backend for Scheduler {
     }
 
     async fn create_schedule(&self, spec: ScheduleSpec) -> Answer<(ScheduleView, bool)> {
+        self.clock_accepts()?;
         let Shared { db, shards, clock, rng, .. } = &**self.shared();
         let now = clock.now();
         let uid = ScheduleUid::from_parts(now, rng.u128());
@@ -114,6 +119,7 @@ impl Backend for Scheduler {
     }
 
     async fn resume_schedule(&self, namespace: Namespace, id: ScheduleId) -> Answer<ScheduleView> {
+        self.clock_accepts()?;
         let Shared { db, shards, clock, .. } = &**self.shared();
         let row = transactions::resume_schedule(db, *shards, &namespace, &id, clock.now()).await.map_err(failed)?;
         self.tick_moved(&row).await;
@@ -128,7 +134,7 @@ impl Backend for Scheduler {
 
     async fn trigger_schedule(&self, namespace: Namespace, id: ScheduleId, task: Option<TaskId>) -> Answer<TaskId> {
         let row = self.get_schedule(namespace, id).await?;
-        let now = self.shared().clock.now();
+        let now = self.shared().clock.earliest();
         let task = NewTask {
             id: task.unwrap_or_else(|| self.shared().rng.task_id(now)),
             namespace: row.spec.namespace.clone(),
@@ -161,6 +167,7 @@ impl Backend for Scheduler {
             workers: core.workers,
             wheel_entries: core.wheel_entries,
             schedules_active: core.schedules,
+            clock: core.clock,
             counters: Counters {
                 tasks_submitted: counters::read(&shared.counters.submitted),
                 attempts_started: counters::read(&shared.counters.started),
@@ -175,6 +182,15 @@ impl Backend for Scheduler {
 }
 
 impl Scheduler {
+    /// What depends on what time it is, is refused while the clock is too far off.
+    fn clock_accepts(&self) -> Answer<()> {
+        if !self.shared().clock_rejected.get() {
+            return Ok(());
+        }
+        let message = "this server's clock is off by more than 5 s, or may be";
+        Err(ApiError::new(Reason::ClockRejected, message).with_retry_after(RETURN_AFTER))
+    }
+
     async fn tick_moved(&self, row: &ScheduleView) {
         let shard = row.uid.shard(self.shared().shards);
         let next = row.next.map(|at| DueTick { shard, at, uid: row.uid });

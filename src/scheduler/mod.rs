@@ -21,14 +21,14 @@ mod succession;
 mod transactions;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use escapement_engine::{SessionId, Timestamp};
+use escapement_engine::{SessionId, Timestamp, cluster_time::Exchange};
 use tokio::sync::mpsc;
 
 use self::{
     completing::EndJob,
-    core::Message,
+    core::{Message, Rejected},
     counters::Counters,
     membership::Held,
     submitting::SubmitJob,
@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     /// Until when this process may act as owner, by its own clock.
     held: Held,
     counters: Counters,
+    /// Whether the clock is too far off to act by.
+    clock_rejected: Rejected,
     watches: WatchHub,
     core: mpsc::Sender<Message>,
     submits: mpsc::Sender<SubmitJob>,
@@ -182,6 +184,7 @@ impl Scheduler {
             ownership,
             held,
             counters: Counters::default(),
+            clock_rejected: Rejected::default(),
             watches: WatchHub::default(),
             core,
             submits,
@@ -201,6 +204,17 @@ impl Scheduler {
     /// This process's session.
     pub fn session(&self) -> SessionId {
         self.shared.ownership.session
+    }
+
+    /// Takes a measurement of another node's clock. Only schedulers that
+    /// [`Scheduler::set_clock_members`] names have a vote on what time it is.
+    pub async fn clock_measured(&self, node: SessionId, exchange: Exchange) {
+        self.shared.tell(Message::ClockMeasured { node, exchange: Box::new(exchange) }).await;
+    }
+
+    /// The other schedulers of the cluster are these, whether they answer or not. None at the start.
+    pub async fn set_clock_members(&self, others: BTreeSet<SessionId>) {
+        self.shared.tell(Message::Members(others)).await;
     }
 
     /// How it is doing.

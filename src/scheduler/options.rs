@@ -1,8 +1,11 @@
 //! Settings of a scheduler, with the relations between them.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use escapement_engine::limits;
+use escapement_engine::{
+    leap::{LeapTable, Mode},
+    limits,
+};
 
 /// Settings of a scheduler.
 #[derive(Clone, Debug)]
@@ -30,6 +33,10 @@ pub struct SchedulerOptions {
     pub timeout_grace: Duration,
     /// How often everything is read again, to mend what a lost hint left out: 5 s to 1 h.
     pub rescan_interval: Duration,
+    /// What is done about a leap second.
+    pub leap_mode: Mode,
+    /// The leap seconds that are known.
+    pub leap_table: Cow<'static, LeapTable>,
     /// Where this process can be reached, for people.
     pub address: String,
 }
@@ -48,6 +55,8 @@ impl Default for SchedulerOptions {
             fires_in_flight_max: 8,
             timeout_grace: Duration::from_secs(10),
             rescan_interval: Duration::from_secs(60),
+            leap_mode: Mode::Pause,
+            leap_table: Cow::Borrowed(LeapTable::embedded()),
             address: String::new(),
         }
     }

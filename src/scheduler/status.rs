@@ -1,6 +1,6 @@
 //! How a scheduler is doing.
 
-use crate::api::backend::{QueueStatus, WorkerStatus};
+use crate::api::backend::{ClockStatus, QueueStatus, WorkerStatus};
 
 /// How a scheduler is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,4 +20,6 @@ pub struct SchedulerStatus {
     pub in_flight: u64,
     /// Ticks that are due and not yet made into tasks.
     pub ticks_due: u64,
+    /// The clock that it acts by.
+    pub clock: ClockStatus,
 }

@@ -116,7 +116,7 @@ pub struct ServerHandle {
 /// See [`ServerError`]. The address is bound before the store is opened, so a server that is
 /// started twice changes nothing.
 pub async fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
-    start_with(options, Arc::new(SystemClock::new()), Rng::from_entropy()).await
+    start_with(options, Arc::new(SystemClock::with_kernel()), Rng::from_entropy()).await
 }
 
 /// Starts a server on this clock and these random bits.

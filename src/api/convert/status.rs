@@ -1,10 +1,14 @@
 //! The server's status.
 
-use escapement_engine::Timestamp;
+use escapement_engine::{
+    Timestamp,
+    cluster_time::{Health, SyncState},
+    leap::{Mode, Sign},
+};
 use escapement_proto::v1;
 
 use super::timestamp;
-use crate::api::backend::{QueueStatus, StatusView, WorkerStatus};
+use crate::api::backend::{ClockStatus, QueueStatus, StatusView, WorkerStatus};
 
 /// The server as it stands at `now`.
 pub fn status(view: StatusView, now: Timestamp) -> v1::StatusResponse {
@@ -29,6 +33,38 @@ pub fn status(view: StatusView, now: Timestamp) -> v1::StatusResponse {
         attempts_expired: counters.attempts_expired,
         store_transactions: counters.store_transactions,
         store_conflicts: counters.store_conflicts,
+        clock: Some(clock(view.clock)),
+    }
+}
+
+fn clock(clock: ClockStatus) -> v1::ClockStatus {
+    let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let health = match clock.health {
+        Health::InBounds => v1::ClockHealth::InBounds,
+        Health::Alert => v1::ClockHealth::Alert,
+        Health::Rejected => v1::ClockHealth::Rejected,
+    };
+    let sync = match clock.sync {
+        SyncState::Synchronised => v1::ClockSync::Synchronised,
+        SyncState::Unsynchronised => v1::ClockSync::Unsynchronised,
+        SyncState::Unknown => v1::ClockSync::Unknown,
+    };
+    let leap_mode = match clock.leap_mode {
+        Mode::Pause => v1::LeapMode::Pause,
+        Mode::Smear => v1::LeapMode::Smear,
+    };
+    v1::ClockStatus {
+        health: health.into(),
+        sync: sync.into(),
+        error_us: micros(clock.error),
+        skew_us: clock.skew_us,
+        majority: clock.majority,
+        peers: clock.peers,
+        leap_mode: leap_mode.into(),
+        leap_next_at: clock.leap_next.map(|leap| timestamp(leap.at)),
+        leap_next_deletes: clock.leap_next.is_some_and(|leap| leap.sign == Sign::Delete),
+        leap_table_expires_at: clock.leap_table_expires.map(timestamp),
+        wait_us: micros(clock.wait),
     }
 }
 

@@ -226,6 +226,7 @@ impl Backend for Fake {
     async fn status(&self) -> Result<StatusView, ApiError> {
         let state = self.checked()?;
         Ok(StatusView {
+            clock: crate::api::backend::ClockStatus::default(),
             started: NOW,
             store: "memory".into(),
             format_version: 1,

@@ -28,10 +28,11 @@ impl Core {
     /// Starts firing what is due, in batches that grow while transactions are in flight.
     pub(super) fn start_fires(&mut self, now: Now) {
         while self.fires_in_flight < self.shared.options.fires_in_flight_max {
-            let planned = self.dispatcher.plan(now.wall, self.shared.options.fire_batch_max);
+            let planned = self.dispatcher.plan(now.due, self.shared.options.fire_batch_max);
             if planned.is_empty() {
                 return;
             }
+            self.time.count_wait(planned.iter().map(|plan| plan.due));
             let mut requests = Vec::with_capacity(planned.len());
             for plan in planned {
                 let (namespace, queue) = self.dispatcher.lane_names(plan.lane);
@@ -156,7 +157,7 @@ impl Core {
     pub(super) fn fail_overdue(&mut self, now: Now) {
         let passed: Arc<[_]> = self
             .deadlines
-            .expired(unix_ms(now.wall))
+            .expired(unix_ms(now.due))
             .into_iter()
             .map(|(id, _, (stream, due))| (stream, due, id))
             .collect();
@@ -167,8 +168,7 @@ impl Core {
         self.spawn(async move {
             let mut tries = 1;
             loop {
-                let now = shared.clock.now();
-                match transactions::fail_overdue(&shared.db, &shared.ownership, Arc::clone(&passed), now).await {
+                match transactions::fail_overdue(&shared.db, &shared.ownership, Arc::clone(&passed), now.wall).await {
                     Ok(tasks) => return Message::Overdue { tasks },
                     Err(error) => tracing::warn!(%error, "failing overdue tasks failed; trying again"),
                 }

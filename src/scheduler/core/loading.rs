@@ -105,7 +105,7 @@ impl Core {
     pub(super) fn offer(&mut self, offer: Offer, now: Now) {
         let lane = self.dispatcher.lane(&offer.stream.namespace, &offer.stream.queue);
         let offered =
-            self.dispatcher.offer(offer.id, offer.due, offer.stream.shard, lane, offer.stream.priority, now.wall);
+            self.dispatcher.offer(offer.id, offer.due, offer.stream.shard, lane, offer.stream.priority, now.due);
         // What is left in the due index has its deadline there, too.
         if let Some(deadline) = offer.deadline.filter(|_| offered != Offered::Left) {
             self.deadlines.set(offer.id, unix_ms(deadline) + 1, (offer.stream, offer.due));
@@ -125,7 +125,7 @@ impl Core {
         if room == 0 {
             return;
         }
-        for request in self.dispatcher.load_requests(now.wall, room) {
+        for request in self.dispatcher.load_requests(now.due, room) {
             let stream = self.stream_of(&request);
             self.loads.in_flight += 1;
             let shared = Arc::clone(&self.shared);

@@ -1,9 +1,13 @@
 //! What the core is told. Every message is about something that has happened already.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use escapement_engine::{
     ScheduleUid, SessionId, ShardId, TaskId, Timestamp, Token,
+    cluster_time::Exchange,
     dispatch::LoadRequest,
     name::{Namespace, QueueName},
 };
@@ -105,6 +109,10 @@ pub(crate) enum Message {
     Status(oneshot::Sender<SchedulerStatus>),
     /// Something of these shards may have been committed of which nobody heard.
     Suspect(Vec<ShardId>),
+    /// The clock of another node was measured.
+    ClockMeasured { node: SessionId, exchange: Box<Exchange> },
+    /// The other schedulers of the cluster are these.
+    Members(BTreeSet<SessionId>),
     /// Fire nothing more; tell every worker.
     Drain,
     /// End.

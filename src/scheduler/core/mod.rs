@@ -12,19 +12,27 @@ mod message;
 mod sessions;
 mod state;
 mod ticking;
+mod time;
 mod timers;
 
 use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use escapement_engine::{
-    Monotonic, SessionId, ShardId, TaskId, Timestamp, Token,
+    SessionId, ShardId, TaskId, Timestamp, Token,
     dispatch::{Dispatcher, Options},
 };
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
 pub(crate) use self::message::{Message, Offer, Outbound, SessionEvent, SessionOpening};
-use self::{loading::Loads, sessions::Session, ticking::Ticks, timers::Timers};
+pub(crate) use self::time::Rejected;
+use self::{
+    loading::Loads,
+    sessions::Session,
+    ticking::Ticks,
+    time::{Fit, Now, Time},
+    timers::Timers,
+};
 use super::{Shared, transactions::Outcome};
 use crate::{clock::WALL_SLEEP_MAX, keyspace::DueStream};
 
@@ -47,22 +55,17 @@ pub(crate) struct Core {
     loads: Loads,
     fires_in_flight: usize,
     draining: bool,
-    /// The last wall-clock reading, to notice that the clock was set back.
-    wall: Timestamp,
-}
-
-/// The instant of one look at both clocks.
-#[derive(Clone, Copy, Debug)]
-struct Now {
-    wall: Timestamp,
-    mono: Monotonic,
+    time: Time,
+    /// What was due at the last look, to notice that the clock was set back.
+    due: Timestamp,
 }
 
 impl Core {
     /// Fills memory from the store: streams of the due index, leases, ticks.
     pub(crate) async fn load(shared: Arc<Shared>) -> Outcome<Self> {
-        let (wall, mono) = (shared.clock.now(), shared.clock.monotonic());
         let options = &shared.options;
+        let time = Time::begin(&*shared.clock, options, &shared.clock_rejected);
+        let Now { due, mono, .. } = time.now();
         let dispatcher = Dispatcher::new(
             Options {
                 window: options.hot_window,
@@ -71,19 +74,20 @@ impl Core {
                 stream_entries_max: options.stream_entries_max,
                 ..Options::default()
             },
-            wall,
+            due,
         );
         let mut core = Self {
             dispatcher,
             sessions: BTreeMap::new(),
             silences: Timers::new(mono.as_millis()),
             timeouts: Timers::new(mono.as_millis()),
-            deadlines: Timers::new(unix_ms(wall)),
-            ticks: Ticks::new(unix_ms(wall)),
+            deadlines: Timers::new(unix_ms(due)),
+            ticks: Ticks::new(unix_ms(due)),
             loads: Loads::new(mono.saturating_add(options.rescan_interval)),
             fires_in_flight: 0,
             draining: false,
-            wall,
+            time,
+            due,
             shared,
         };
         let shards: Vec<ShardId> = core.shared.ownership.shards.keys().copied().collect();
@@ -123,20 +127,20 @@ impl Core {
     }
 
     fn look(&mut self) -> Now {
-        let now = Now { wall: self.shared.clock.now(), mono: self.shared.clock.monotonic() };
-        if now.wall < self.wall {
+        let now = self.time.look(&*self.shared.clock, &self.shared.clock_rejected);
+        if now.due < self.due {
             // The wall clock was set back: what had come into reach is ahead again.
-            self.deadlines.rewind(unix_ms(now.wall));
-            self.ticks.rewind(unix_ms(now.wall));
+            self.deadlines.rewind(unix_ms(now.due));
+            self.ticks.rewind(unix_ms(now.due));
         }
-        self.wall = now.wall;
+        self.due = now.due;
         now
     }
 
     /// How long nothing needs doing unless a message comes. The wall clock may be set
     /// meanwhile, so waits for its instants are short.
     fn wait(&self) -> Duration {
-        let now = Now { wall: self.shared.clock.now(), mono: self.shared.clock.monotonic() };
+        let (wall_now, mono_now) = (self.shared.clock.now(), self.shared.clock.monotonic());
         let wall = [
             self.dispatcher.next_due(),
             self.next_load(),
@@ -145,10 +149,14 @@ impl Core {
         ];
         let mono = [self.silences.next(), self.timeouts.next(), Some(self.loads.rescan_at().as_millis() + 1)];
         // While nothing may be fired, what is due does not keep the core awake.
-        let idle = self.draining || !self.shared.held.at(now.mono);
-        let wall = wall.into_iter().flatten().map(|at| at.since(now.wall)).min();
-        let wall = wall.filter(|_| !idle).unwrap_or(WALL_SLEEP_MAX);
-        let mono_now = now.mono.as_millis();
+        let (idle, held_for) = match self.time.now().fit {
+            Fit::Fire => (self.draining || !self.shared.held.at(mono_now), WALL_SLEEP_MAX),
+            Fit::Leap(held_for) => (true, held_for),
+            Fit::Rejected => (true, WALL_SLEEP_MAX),
+        };
+        let wall = wall.into_iter().flatten().map(|at| self.time.until(at, wall_now)).min();
+        let wall = wall.filter(|_| !idle).unwrap_or(held_for);
+        let mono_now = mono_now.as_millis();
         let mono = mono.into_iter().flatten().map(|at| Duration::from_millis(at.saturating_sub(mono_now))).min();
         // Never zero: what is due now but cannot be acted on waits for a message.
         wall.min(WALL_SLEEP_MAX).min(mono.unwrap_or(WALL_SLEEP_MAX)).max(Duration::from_millis(1))
@@ -170,6 +178,8 @@ impl Core {
             Message::Session { session, stream, event } => self.session_event(session, stream, event, now),
             Message::Status(reply) => drop(reply.send(self.status(now))),
             Message::Suspect(shards) => shards.into_iter().for_each(|shard| self.loads.rescan_soon(shard)),
+            Message::ClockMeasured { node, exchange } => self.time.measured(node, &exchange),
+            Message::Members(others) => self.time.members(others),
             Message::Drain => self.drain(),
             // Ends the loop before it comes here.
             Message::Stop => {}
@@ -177,15 +187,18 @@ impl Core {
     }
 
     fn act(&mut self, now: Now) {
-        self.dispatcher.advance(now.wall);
+        self.dispatcher.advance(now.due);
         self.expire_sessions(now);
         self.expire_attempts(now);
         self.fail_overdue(now);
-        if !self.shared.held.at(now.mono) || self.draining {
+        if !self.shared.held.at(now.mono) || self.draining || now.fit == Fit::Rejected {
+            return;
+        }
+        self.start_loads(now);
+        if now.fit != Fit::Fire {
             return;
         }
         self.start_ticks(now);
-        self.start_loads(now);
         self.start_fires(now);
     }
 

@@ -13,7 +13,7 @@ impl Core {
             .lanes()
             .map(|lane| {
                 let (namespace, queue) = self.dispatcher.lane_names(lane);
-                let stats = self.dispatcher.lane_stats(lane, now.wall);
+                let stats = self.dispatcher.lane_stats(lane, now.due);
                 QueueStatus {
                     namespace: namespace.clone(),
                     queue: queue.clone(),
@@ -38,7 +38,7 @@ impl Core {
                 connected: session.connected,
             })
             .collect();
-        let due_now = usize::from(self.dispatcher.next_due().is_some_and(|at| at <= now.wall));
+        let due_now = usize::from(self.dispatcher.next_due().is_some_and(|at| at <= now.due));
         SchedulerStatus {
             queues,
             workers,
@@ -46,7 +46,8 @@ impl Core {
             memory_bytes: self.dispatcher.memory_bytes() as u64,
             schedules: self.ticks.len() as u64,
             in_flight: (due_now + self.fires_in_flight + self.loads.in_flight() + self.ticks.in_flight()) as u64,
-            ticks_due: self.ticks.overdue(now.wall) as u64,
+            ticks_due: self.ticks.overdue(now.due) as u64,
+            clock: self.time.status(),
         }
     }
 }

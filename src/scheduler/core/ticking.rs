@@ -79,7 +79,7 @@ impl Ticks {
 impl Core {
     /// Starts making tasks of the ticks whose instants have come.
     pub(super) fn start_ticks(&mut self, now: Now) {
-        for (uid, at, shard) in self.ticks.timers.expired(unix_ms(now.wall)) {
+        for (uid, at, shard) in self.ticks.timers.expired(unix_ms(now.due)) {
             self.ticks.due.push(DueTick { shard, at: timestamp(at), uid });
         }
         while self.ticks.in_flight < IN_FLIGHT_MAX && !self.ticks.due.is_empty() {
@@ -90,7 +90,7 @@ impl Core {
             self.spawn(async move {
                 let (db, ownership) = (&shared.db, &shared.ownership);
                 let due = Arc::clone(&ticks);
-                let result = transactions::tick(db, ownership, shared.shards, due, now.wall, INSTANTS_AT_ONCE).await;
+                let result = transactions::tick(db, ownership, shared.shards, due, now.due, INSTANTS_AT_ONCE).await;
                 if result.is_err() {
                     shared.clock.sleep(RETRY_PAUSE).await;
                 }

@@ -223,6 +223,19 @@ impl v1::admin_service_server::AdminService for Fake {
             attempts_expired: 2,
             store_transactions: 5000,
             store_conflicts: 7,
+            clock: Some(v1::ClockStatus {
+                health: v1::ClockHealth::Alert.into(),
+                sync: v1::ClockSync::Synchronised.into(),
+                error_us: 2_250,
+                skew_us: -1_500_125,
+                majority: true,
+                peers: 2,
+                leap_mode: v1::LeapMode::Pause.into(),
+                leap_next_at: at("2027-01-01T00:00:00Z"),
+                leap_next_deletes: false,
+                leap_table_expires_at: at("2027-06-28T00:00:00Z"),
+                wait_us: 45_000,
+            }),
         }))
     }
 }

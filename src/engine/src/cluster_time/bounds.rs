@@ -15,7 +15,7 @@ const KERNEL_PPM: u32 = 500;
 
 /// Whether somebody keeps a machine's clock right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sync {
+pub enum SyncState {
     /// A time daemon does, and the kernel knows it.
     Synchronised,
     /// The kernel says that nobody does, or a daemon does that does not tell the kernel.
@@ -48,7 +48,7 @@ pub struct Bounds {
     /// clock is taken at its word (see [`Discipline`]).
     pub error: Duration,
     /// Whether somebody keeps it right.
-    pub sync: Sync,
+    pub sync: SyncState,
     /// Leap second announced.
     pub leap: LeapFlag,
 }
@@ -89,7 +89,7 @@ struct Known {
 impl Discipline {
     /// The bounds at `now`, given the kernel's answer of this moment.
     pub fn observe(&mut self, word: KernelWord, now: Monotonic) -> Bounds {
-        let sync = if word.synchronised { Sync::Synchronised } else { Sync::Unsynchronised };
+        let sync = if word.synchronised { SyncState::Synchronised } else { SyncState::Unsynchronised };
         if word.synchronised {
             let known = self.known.get_or_insert(Known { fresh: (word.error, now), raw: (word.error, now) });
             // The kernel counts in whole seconds.
@@ -136,7 +136,7 @@ mod tests {
     fn a_clock_that_nobody_keeps_right_is_taken_at_its_word() {
         let mut discipline = Discipline::default();
         let bounds = discipline.observe(word(16_000_000, false), at(1));
-        assert_eq!(bounds, Bounds { error: Duration::ZERO, sync: Sync::Unsynchronised, leap: LeapFlag::None });
+        assert_eq!(bounds, Bounds { error: Duration::ZERO, sync: SyncState::Unsynchronised, leap: LeapFlag::None });
     }
 
     #[test]
@@ -158,6 +158,6 @@ mod tests {
         discipline.observe(word(2_000, true), at(0));
         let bounds = discipline.observe(word(16_000_000, false), at(100_000));
         assert_eq!(bounds.error, Duration::from_millis(1502));
-        assert_eq!(bounds.sync, Sync::Unsynchronised);
+        assert_eq!(bounds.sync, SyncState::Unsynchronised);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    bounds::{Sync, aged},
+    bounds::{SyncState, aged},
     interval::{Interval, nanos},
 };
 use crate::{Monotonic, Timestamp};
@@ -32,7 +32,7 @@ pub struct PeerStamps {
     /// True time is at most this much after its wall clock, it says.
     pub ahead: Duration,
     /// Whether anybody keeps its clock right.
-    pub sync: Sync,
+    pub sync: SyncState,
 }
 
 /// A whole exchange, as seen by the one who asked.
@@ -84,7 +84,7 @@ pub struct Measured {
     pub(super) at: Stamp,
     pub(super) behind: Duration,
     pub(super) ahead: Duration,
-    pub(super) sync: Sync,
+    pub(super) sync: SyncState,
 }
 
 impl Exchange {

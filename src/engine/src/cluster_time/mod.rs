@@ -45,7 +45,7 @@ use std::{
 pub(crate) use self::exchange::step;
 use self::{bounds::aged, exchange::wall_nanos, interval::nanos};
 pub use self::{
-    bounds::{Bounds, DISCIPLINED_PPM_MAX, Discipline, KernelWord, LeapFlag, Sync},
+    bounds::{Bounds, DISCIPLINED_PPM_MAX, Discipline, KernelWord, LeapFlag, SyncState},
     exchange::{Exchange, ExchangeError, Measured, PeerStamps, ROUND_TRIP_MAX, Stamp},
     health::{ALERT_ABOVE, Health, HealthTracker, REJECT_ABOVE, RETURN_AFTER},
     interval::{Interval, agreed},
@@ -245,10 +245,10 @@ fn freshest<'a>(kept: &'a [Measured], own: &OwnClock) -> Option<&'a Measured> {
     })
 }
 
-fn own_vote(interval: Interval, sync: Sync) -> Interval {
+fn own_vote(interval: Interval, sync: SyncState) -> Interval {
     match sync {
-        Sync::Synchronised => interval,
-        Sync::Unsynchronised | Sync::Unknown => interval.widened(UNSYNCHRONISED_VOTE, UNSYNCHRONISED_VOTE),
+        SyncState::Synchronised => interval,
+        SyncState::Unsynchronised | SyncState::Unknown => interval.widened(UNSYNCHRONISED_VOTE, UNSYNCHRONISED_VOTE),
     }
 }
 

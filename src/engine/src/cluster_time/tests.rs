@@ -16,13 +16,13 @@ struct Node {
     offset: i128,
     ppm: i128,
     error: Duration,
-    sync: Sync,
+    sync: SyncState,
 }
 
 impl Node {
     fn right(offset_ms: i64) -> Self {
         let error = Duration::from_millis(offset_ms.unsigned_abs() + 1);
-        Self { offset: i128::from(offset_ms) * 1_000_000, ppm: 0, error, sync: Sync::Synchronised }
+        Self { offset: i128::from(offset_ms) * 1_000_000, ppm: 0, error, sync: SyncState::Synchronised }
     }
 
     fn stamp(&self, truth: i128) -> Stamp {
@@ -74,7 +74,7 @@ fn one_node_is_its_own_majority() {
 
 #[test]
 fn a_node_that_nobody_keeps_right_acts_by_its_clock_as_it_stands() {
-    let node = Node { error: Duration::ZERO, sync: Sync::Unsynchronised, ..Node::right(0) };
+    let node = Node { error: Duration::ZERO, sync: SyncState::Unsynchronised, ..Node::right(0) };
     let found = look(&node, &[node, node], SECOND);
     assert_eq!((found.earliest, found.latest), (found.best, found.best));
     assert!(found.majority && found.health == Health::InBounds);
@@ -189,7 +189,7 @@ fn node() -> impl Strategy<Value = Node> {
     (-400_i64..400, -500_i128..500).prop_map(|(offset_ms, ppm)| {
         // Right for the minute that the test lasts: its drift is in the bound.
         let error = Duration::from_millis(offset_ms.unsigned_abs() + 31);
-        Node { offset: i128::from(offset_ms) * MS, ppm, error, sync: Sync::Synchronised }
+        Node { offset: i128::from(offset_ms) * MS, ppm, error, sync: SyncState::Synchronised }
     })
 }
 
