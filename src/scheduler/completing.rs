@@ -52,7 +52,9 @@ async fn commit(shared: Arc<Shared>, jobs: Vec<EndJob>) {
     let (requests, verdicts_to): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.request, job.verdict_to)).unzip();
     let requests: Arc<[EndRequest]> = requests.into();
     for tries in 1..=TRIES_MAX {
-        let now = shared.clock.now();
+        // As early as it may be, so that a retry that is to start at once does not have to wait for the
+        // clock's error to pass.
+        let now = shared.clock.earliest();
         match transactions::end(&shared.db, &shared.ownership, Arc::clone(&requests), now).await {
             Ok(outcomes) => {
                 shared.tell(Message::Ended { requests, verdicts_to, outcomes }).await;

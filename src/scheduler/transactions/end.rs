@@ -203,6 +203,7 @@ fn by_request(outcome: AttemptOutcome, ending: &Ending) -> bool {
 }
 
 fn accept(tx: &Transaction, request: &EndRequest, lease: Lease, extra: Extra, now: Timestamp) -> Body<EndOutcome> {
+    let now = now.max(lease.started);
     let (outcome, error) = ended_as(&request.ending);
     let next = match &request.ending {
         Ending::Succeeded(_) => AfterFailure::Failed,
@@ -224,7 +225,7 @@ fn accept(tx: &Transaction, request: &EndRequest, lease: Lease, extra: Extra, no
         session: lease.session,
         worker_name: lease.worker_name.clone(),
         started: lease.started,
-        ended: Some((now.max(lease.started), outcome)),
+        ended: Some((now, outcome)),
         error,
     };
     keep_earlier(tx, request, extra.head)?;
