@@ -4,6 +4,8 @@
 //! Everything here exists only under `--cfg madsim` (`cargo sim-test -p escapement-sim`).
 
 #[cfg(madsim)]
+pub mod clock;
+#[cfg(madsim)]
 pub mod seeds;
 #[cfg(madsim)]
 pub mod store;
@@ -16,5 +18,5 @@ mod world;
 pub use self::{
     seeds::{fork, simulate},
     trace::{Event, Trace},
-    world::{World, WorldOptions, queue, run},
+    world::{World, WorldOptions, queue, run, run_with_clocks},
 };

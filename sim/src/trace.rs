@@ -26,7 +26,7 @@ pub enum Event {
         token: Token,
         /// Due instant as the handler was told.
         due: Timestamp,
-        /// Wall time of the node, which in this world is true time.
+        /// Wall time of the node, as its own clock shows it.
         at: Timestamp,
         /// Name of the node.
         worker: String,

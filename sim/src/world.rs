@@ -19,7 +19,9 @@ use escapement::{
 use madsim::runtime::{Handle, NodeHandle};
 
 use crate::{
-    Event, Trace, simulate,
+    Event, Trace,
+    clock::{ClockPlan, Clocks},
+    simulate,
     store::{FaultPlan, SimStore},
 };
 
@@ -47,24 +49,36 @@ pub struct World {
     options: WorldOptions,
     store: SimStore,
     trace: Trace,
+    clocks: Option<Clocks>,
     nodes: Mutex<BTreeSet<String>>,
 }
 
 /// Runs `scenario` in a world of this seed, in which the store's node is up. One process must run one seed only: the tokio
 /// that lies beneath draws from a counter of the whole process.
 pub fn run<F: Future<Output = ()>>(seed: u64, options: WorldOptions, scenario: impl FnOnce(World) -> F) -> Trace {
+    run_with_clocks(seed, options, None, scenario)
+}
+
+/// As [`run`], with the clocks of this plan; without one, every clock shows the simulator's time.
+pub fn run_with_clocks<F: Future<Output = ()>>(
+    seed: u64,
+    options: WorldOptions,
+    clocks: Option<ClockPlan>,
+    scenario: impl FnOnce(World) -> F,
+) -> Trace {
+    let clocks = clocks.map(|plan| Clocks::new(plan, seed));
     let trace = Trace::default();
     let kept = trace.clone();
     simulate(seed, async move {
         let store = SimStore::new(options.store.clone()).expect("a plan that can be followed");
-        let world = World { options, store, trace: kept, nodes: Mutex::default() };
+        let world = World { options, store, trace: kept, clocks, nodes: Mutex::default() };
         world.start_store();
         scenario(world).await;
     });
     trace
 }
 
-fn clock() -> SharedClock {
+fn true_clock() -> SharedClock {
     Arc::new(SystemClock::new())
 }
 
@@ -87,15 +101,20 @@ impl World {
         node
     }
 
+    /// The clock of a node.
+    pub fn clock(&self, name: &str) -> SharedClock {
+        self.clocks.as_ref().map_or_else(true_clock, |clocks| clocks.of(name))
+    }
+
     /// Starts the server, or starts it again after it was killed.
     pub fn start_server(&self) -> NodeHandle {
         self.note("server", "started");
-        let (store, options) = (self.store.clone(), self.options.clone());
+        let (store, options, clock) = (self.store.clone(), self.options.clone(), self.clock("server"));
         let node = self.node("server", "10.0.0.1");
         node.spawn(async move {
             let address: SocketAddr = SERVER.parse().expect("a valid address");
             let listener = Listener::bind(address).await.expect("the simulated network binds");
-            let (clock, rng) = (clock(), Rng::from_entropy());
+            let rng = Rng::from_entropy();
             let db = store.database("server", STORE.parse().expect("a valid address"));
             let options = ServerOptions {
                 listen: address,
@@ -114,8 +133,8 @@ impl World {
         self.note(name, "started");
         let node = self.node(name, address);
         let (trace, options, name) = (self.trace.clone(), self.options.clone(), name.to_owned());
+        let clock = self.clock(&name);
         node.spawn(async move {
-            let clock = clock();
             let worker_clock = Arc::clone(&clock);
             let worker_name = name.clone();
             let handler = move |ctx: Context| {
@@ -148,10 +167,10 @@ impl World {
         F: Future<Output = T> + Send + 'static,
     {
         let node = self.node("client", "10.0.2.1");
-        let trace = self.trace.clone();
+        let (trace, clock) = (self.trace.clone(), self.clock("client"));
         let done = node.spawn(async move {
             let client = Client::builder(format!("http://{SERVER}"))
-                .clock(clock())
+                .clock(clock)
                 .rng(Rng::from_entropy())
                 .deadline(Duration::from_secs(60))
                 .build()
@@ -175,7 +194,12 @@ impl World {
             handle.restart(name);
             return handle.get_node(name).expect("a node that was just restarted");
         }
-        handle.create_node().name(name).ip(address.parse().expect("a valid address")).build()
+        let node = handle.create_node().name(name).ip(address.parse().expect("a valid address")).build();
+        if let Some(clocks) = &self.clocks {
+            let (trace, known) = (self.trace.clone(), name.to_owned());
+            clocks.drive(name, move |what| trace.add(Event::Node { name: known.clone(), what }));
+        }
+        node
     }
 
     fn note(&self, name: &str, what: &'static str) {

@@ -1,5 +1,6 @@
 //! Server, workers and client as simulated nodes; a worker is killed in the middle of its
-//! tasks, then the server, which keeps its state in a store on a node of its own.
+//! tasks, then the server, which keeps its state in a store on a node of its own; with clocks
+//! that are right, and with clocks that differ.
 
 #![cfg(madsim)]
 #![allow(
@@ -17,7 +18,14 @@ use std::{
 use escapement::client::{BatchOutcome, NewTask, TaskFilter, proto::TaskState};
 use escapement::scheduler::SchedulerOptions;
 use escapement_engine::{TaskId, Token};
-use escapement_sim::{Event, Trace, World, WorldOptions, queue, run, seeds::Seeds, store::FaultPlan};
+use escapement_sim::{
+    Event, Trace, World, WorldOptions,
+    clock::{ClockPlan, NodePlan, Timeline},
+    queue, run_with_clocks,
+    seeds::Seeds,
+    store::FaultPlan,
+};
+use rand::{SeedableRng as _, rngs::StdRng};
 
 const SEEDS: u64 = 10;
 const TASKS: usize = 120;
@@ -26,6 +34,12 @@ const LEASE: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_millis(100);
 /// Longest way of a completion to the server.
 const IN_TRANSIT: Duration = Duration::from_millis(300);
+/// Seeds of runs with clocks that differ.
+const CLOCK_SEEDS: u64 = 5;
+/// A wall clock that is set back makes what was due wait again, by as much as a plan's clocks are ever off.
+const CLOCK_SLACK: Duration = Duration::from_millis(600);
+/// How long a plan's faults may come.
+const FAULTS_MS: u64 = 20_000;
 
 fn options(seed: u64) -> WorldOptions {
     WorldOptions {
@@ -73,8 +87,19 @@ async fn scenario(world: World) {
         .await;
 }
 
+/// Clocks that differ, drift, are set and are corrected, each by its own generator. Their bounds are honest.
+fn clocks(seed: u64) -> ClockPlan {
+    let names = ["server", "worker-1", "worker-2", "client"];
+    let node = |(n, name): (u64, &str)| {
+        let mut rng = StdRng::seed_from_u64(seed * 100 + n);
+        (name.to_owned(), NodePlan::honest(&mut rng, FAULTS_MS))
+    };
+    ClockPlan { epoch_unix_ms: 1_795_521_600_000, leap: None, nodes: (0..).zip(names).map(node).collect() }
+}
+
 /// What must hold in every run.
-fn check(trace: &Trace) {
+fn check(trace: &Trace, clocks: Option<Timeline>) {
+    let slack = if clocks.is_some() { CLOCK_SLACK } else { SLACK };
     let events = trace.events();
     let mut acknowledged = BTreeSet::new();
     let mut starts: BTreeMap<TaskId, Vec<(Duration, Token, String)>> = BTreeMap::new();
@@ -84,7 +109,13 @@ fn check(trace: &Trace) {
         match event {
             Event::Acknowledged { id, .. } => drop(acknowledged.insert(*id)),
             Event::Started { id, token, due, at: wall, worker } => {
-                assert!(wall >= due, "S2: {id} started at {wall:?}, before its instant {due:?}");
+                match clocks {
+                    Some(truth) => {
+                        let due = truth.elapsed_at(*due);
+                        assert!(*at >= due, "S2: {id} started at {at:?} in true time, before its instant {due:?}");
+                    }
+                    None => assert!(wall >= due, "S2: {id} started at {wall:?}, before its instant {due:?}"),
+                }
                 starts.entry(*id).or_default().push((*at, *token, worker.clone()));
             }
             Event::Ended { id, token } => drop(ended.insert((*id, *token), *at)),
@@ -106,7 +137,7 @@ fn check(trace: &Trace) {
             if cut_off {
                 assert_ne!(next, "worker-1", "a dead worker gets nothing");
                 // The server last heard of it before it was killed.
-                assert!(*again <= worker_killed + LEASE + SLACK, "{id} ran again only at {again:?}: {runs:?}");
+                assert!(*again <= worker_killed + LEASE + slack, "{id} ran again only at {again:?}: {runs:?}");
                 moved += 1;
             } else {
                 // Otherwise only the server's death ends an attempt early, and its successor
@@ -122,8 +153,8 @@ fn check(trace: &Trace) {
 fn every_task_runs_on_time_though_a_worker_and_the_server_are_killed() {
     let seeds = Seeds::new("every_task_runs_on_time_though_a_worker_and_the_server_are_killed", SEEDS);
     let Some(traces) = seeds.each(|seed| {
-        let trace = run(seed, options(seed), scenario);
-        check(&trace);
+        let trace = run_with_clocks(seed, options(seed), None, scenario);
+        check(&trace, None);
         trace.to_string()
     }) else {
         return;
@@ -131,6 +162,27 @@ fn every_task_runs_on_time_though_a_worker_and_the_server_are_killed() {
     for (seed, first) in traces {
         assert!(first.contains("Started"), "seed {seed} left a trace");
         if seed % 5 == 1 {
+            assert_eq!(first, seeds.child(seed), "X1: seed {seed} gives the same trace again");
+        }
+    }
+}
+
+#[test]
+fn every_task_runs_once_and_never_early_whatever_the_clocks_do_within_their_bounds() {
+    let seeds =
+        Seeds::new("every_task_runs_once_and_never_early_whatever_the_clocks_do_within_their_bounds", CLOCK_SEEDS);
+    let Some(traces) = seeds.each(|seed| {
+        let plan = clocks(seed);
+        eprintln!("{plan}");
+        let timeline = Timeline::of(&plan);
+        let trace = run_with_clocks(seed, options(seed), Some(plan), scenario);
+        check(&trace, Some(timeline));
+        trace.to_string()
+    }) else {
+        return;
+    };
+    for (seed, first) in traces {
+        if seed == 1 {
             assert_eq!(first, seeds.child(seed), "X1: seed {seed} gives the same trace again");
         }
     }
