@@ -65,6 +65,8 @@ enum Phase {
     Committed(TransactionCommitted, Option<Version>),
     /// The backoff has it.
     BackingOff,
+    /// Nobody: its commit failed for good. To the client it is still being committed.
+    GivenUp,
     /// Nobody: it was cancelled, or could not be made.
     Ended(StoreError),
 }
@@ -191,12 +193,15 @@ impl FdbTransaction {
     }
 
     async fn back_off(&self, error: StoreError) -> Result<(), StoreError> {
-        let (backoff, epoch) = {
+        let (backoff, epoch, has_begun) = {
             let mut state = self.lock();
             state.epoch.check()?;
-            if let Phase::Ended(error) = &state.phase {
-                return Err(error.clone());
+            match &state.phase {
+                Phase::Ended(error) => return Err(error.clone()),
+                Phase::GivenUp => return Err(StoreError::new(StoreError::TRANSACTION_CANCELLED)),
+                _ => {}
             }
+            let has_begun = !matches!(state.phase, Phase::Open(_));
             let code = FdbError::from_code(error.code);
             let backoff: BoxFuture<'static, FdbResult<fdb::Transaction>> =
                 match std::mem::replace(&mut state.phase, Phase::BackingOff) {
@@ -210,7 +215,7 @@ impl FdbTransaction {
                     Phase::Failed(failed) if failed.code() == error.code => failed.on_error().boxed(),
                     _ => self.revive(&state.settings, code),
                 };
-            (backoff, Arc::clone(&state.epoch))
+            (backoff, Arc::clone(&state.epoch), has_begun)
         };
         let outcome = tokio::select! {
             biased;
@@ -229,7 +234,10 @@ impl FdbTransaction {
             }
             // Whoever goes on to use the transaction after that is told so.
             Err(refused) if refused.code == error.code => {
-                state.phase = Phase::Ended(StoreError::new(StoreError::TRANSACTION_CANCELLED));
+                state.phase = match has_begun {
+                    true => Phase::GivenUp,
+                    false => Phase::Ended(StoreError::new(StoreError::TRANSACTION_CANCELLED)),
+                };
                 Err(error)
             }
             // It ended meanwhile: its time was over.
@@ -446,7 +454,7 @@ impl Transact for FdbTransaction {
             }
             Phase::Failed(failed) => Phase::Open(failed.reset()),
             Phase::Committed(committed, _) => Phase::Open(committed.reset()),
-            Phase::Committing | Phase::BackingOff | Phase::Ended(_) => Phase::of(self.db.create_trx()),
+            Phase::Committing | Phase::BackingOff | Phase::GivenUp | Phase::Ended(_) => Phase::of(self.db.create_trx()),
         };
         state.replace(State::new(phase, Settings::default()));
     }
