@@ -1,7 +1,12 @@
 //! Where everything stands in the store: the one place that knows the bytes of a key.
 //!
 //! Keys are tuples of FoundationDB's tuple layer, so their byte order is the order of their
-//! parts. The first part names the kind. `docs/KEYSPACE.md` is the table of them.
+//! parts. The first part names the kind ([`Kind`], with the shape of each kind's keys);
+//! `docs/KEYSPACE.md` is the table of them, and a test compares the two. [`Key`] is any key.
+//!
+//! Parsing is strict: a key of another kind is refused, and so are bytes that the tuple layer
+//! reads but would not write (an integer with a leading zero byte, say). So whatever parses
+//! encodes to the same bytes again, and no key has two forms.
 //!
 //! Everything about a task stands under its shard, because the shard is the unit of
 //! ownership. The due index is ordered by queue and priority before the instant, so that a
@@ -16,30 +21,14 @@ use foundationdb_tuple::{TuplePack, TupleUnpack, Uuid, pack, unpack};
 
 use crate::store::RangeOptions;
 
-/// First part of every key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Kind {
-    Cluster = 1,
-    Member = 2,
-    ShardLease = 3,
-    Task = 4,
-    Head = 5,
-    Payload = 6,
-    Result = 7,
-    History = 8,
-    Due = 9,
-    Lease = 10,
-    Idempotency = 11,
-    Schedule = 12,
-    Tick = 13,
-}
+mod any;
+mod schema;
+mod strict;
 
-impl Kind {
-    const fn code(self) -> u32 {
-        self as u32
-    }
-}
+pub use any::Key;
+pub use schema::{Kind, Part, Value};
+
+use strict::{is_written_as, kind_of};
 
 /// A key does not have the shape that its place in the keyspace demands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,8 +48,24 @@ fn key<T: TuplePack>(parts: &T) -> Bytes {
     Bytes::from(out)
 }
 
-fn parse<'a, T: TupleUnpack<'a>>(kind: &'static str, bytes: &'a [u8]) -> Result<T, KeyError> {
-    unpack(bytes).map_err(|error| malformed(kind, bytes, error.to_string()))
+/// The parts of a key of one of `kinds`, if the bytes are what this module would write.
+fn parse<'a, T: TupleUnpack<'a> + TuplePack>(kinds: &[Kind], bytes: &'a [u8]) -> Result<T, KeyError> {
+    let name = kinds.first().map_or("stored", |kind| kind.name());
+    let found = kind_of(bytes);
+    if !found.is_some_and(|found| kinds.contains(&found)) {
+        let what = found.map_or_else(|| "of no known kind".to_owned(), |found| format!("of kind {}", found.name()));
+        return Err(malformed(name, bytes, what));
+    }
+    strictly(name, bytes)
+}
+
+/// The parts of a tuple, if the bytes are what packing them would give.
+fn strictly<'a, T: TupleUnpack<'a> + TuplePack>(name: &'static str, bytes: &'a [u8]) -> Result<T, KeyError> {
+    let parts: T = unpack(bytes).map_err(|error| malformed(name, bytes, error.to_string()))?;
+    if !is_written_as(&parts, bytes) {
+        return Err(malformed(name, bytes, "not in its one form"));
+    }
+    Ok(parts)
 }
 
 fn malformed(kind: &'static str, bytes: &[u8], what: impl Into<String>) -> KeyError {
@@ -107,7 +112,7 @@ pub fn members() -> RangeOptions {
 /// # Errors
 /// When the bytes are no member key.
 pub fn parse_member(bytes: &[u8]) -> Result<SessionId, KeyError> {
-    let (_, session): (u32, Uuid) = parse("member", bytes)?;
+    let (_, session): (u32, Uuid) = parse(&[Kind::Member], bytes)?;
     Ok(SessionId::from_uuid(session))
 }
 
@@ -149,7 +154,7 @@ fn rows_after(kind: Kind, shard: ShardId, after: Option<TaskId>) -> RangeOptions
 /// # Errors
 /// When the bytes are no such key.
 pub fn parse_task(bytes: &[u8]) -> Result<TaskId, KeyError> {
-    let (_, _, id): (u32, u32, Uuid) = parse("task", bytes)?;
+    let (_, _, id): (u32, u32, Uuid) = parse(&[Kind::Task, Kind::Head, Kind::Lease], bytes)?;
     Ok(TaskId::from_uuid(id))
 }
 
@@ -222,7 +227,7 @@ pub fn ticks(shard: ShardId) -> RangeOptions {
 /// # Errors
 /// When the bytes are no tick key.
 pub fn parse_tick(bytes: &[u8]) -> Result<(Timestamp, ScheduleUid), KeyError> {
-    let (_, _, at, uid): (u32, u32, i64, Uuid) = parse("tick", bytes)?;
+    let (_, _, at, uid): (u32, u32, i64, Uuid) = parse(&[Kind::Tick], bytes)?;
     Ok((Timestamp::from_unix_ms(at), ScheduleUid::from_uuid(uid)))
 }
 
@@ -301,7 +306,7 @@ pub fn due_beyond(shard: ShardId, stream: Option<&DueStream>) -> RangeOptions {
 /// When the bytes are no key of the due index.
 pub fn parse_due(bytes: &[u8]) -> Result<(DueStream, Timestamp, TaskId), KeyError> {
     type Parts<'a> = (u32, u32, std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>, u32, i64, Uuid);
-    let (_, shard, namespace, queue, priority, due, id): Parts<'_> = parse("due", bytes)?;
+    let (_, shard, namespace, queue, priority, due, id): Parts<'_> = parse(&[Kind::Due], bytes)?;
     let bad = |what: String| malformed("due", bytes, what);
     let stream = DueStream {
         shard: ShardId(shard),
@@ -319,7 +324,7 @@ pub fn parse_due(bytes: &[u8]) -> Result<(DueStream, Timestamp, TaskId), KeyErro
 pub fn parse_due_tail(stream: &DueStream, bytes: &[u8]) -> Result<(Timestamp, TaskId), KeyError> {
     let prefix = pack(&stream.prefix());
     let tail = bytes.strip_prefix(prefix.as_slice()).ok_or_else(|| malformed("due", bytes, "of another stream"))?;
-    let (due, id): (i64, Uuid) = parse("due", tail)?;
+    let (due, id): (i64, Uuid) = strictly("due", tail)?;
     Ok((Timestamp::from_unix_ms(due), TaskId::from_uuid(id)))
 }
 

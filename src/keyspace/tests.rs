@@ -1,3 +1,6 @@
+mod document;
+mod strict;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -82,14 +85,5 @@ proptest! {
         let key = stream.entry(due, id(n));
         prop_assert_eq!(parse_due(&key).unwrap(), (stream.clone(), due, id(n)));
         prop_assert_eq!(parse_due_tail(&stream, &key).unwrap(), (due, id(n)));
-    }
-
-    #[test]
-    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-        let _ = parse_due(&bytes);
-        let _ = parse_due_tail(&stream("a", Priority::High), &bytes);
-        let _ = parse_task(&bytes);
-        let _ = parse_tick(&bytes);
-        let _ = parse_member(&bytes);
     }
 }

@@ -77,6 +77,9 @@ impl Record for DueEntry {
         if message.token < u64::from(message.attempts) {
             return Err(RecordError::new(Self::NAME, "fewer tokens than attempts"));
         }
+        if !message.has_payload && (message.payload_bytes > 0 || !message.content_type.is_empty()) {
+            return Err(RecordError::new(Self::NAME, "size or type of a payload that is not there"));
+        }
         Ok(Self {
             attempts: message.attempts,
             token: Token(message.token),

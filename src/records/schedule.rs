@@ -104,6 +104,9 @@ fn template_message(spec: &ScheduleSpec) -> TemplateRecord {
 
 fn read_template(message: TemplateRecord) -> Result<(Template, Option<Duration>), RecordError> {
     const NAME: &str = <ScheduleRow as Record>::NAME;
+    if message.has_payload == (message.payload.is_empty() && message.content_type.is_empty()) {
+        return Err(RecordError::new(NAME, "a payload that is not what the record says of it"));
+    }
     let template = Template {
         queue: read_queue(NAME, &message.queue)?,
         payload: Payload { data: message.payload, content_type: message.content_type },

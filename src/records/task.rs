@@ -241,6 +241,9 @@ impl Record for Head {
         if message.has_result && state != TaskState::Succeeded {
             return Err(RecordError::new(Self::NAME, "a result without success"));
         }
+        if !message.has_result && (message.result_bytes > 0 || !message.result_content_type.is_empty()) {
+            return Err(RecordError::new(Self::NAME, "size or type of a result that is not there"));
+        }
         Ok(Self {
             state,
             attempts: message.attempts,

@@ -1,7 +1,10 @@
+mod golden;
+mod samples;
+mod strict;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use escapement_engine::{Timestamp, Token, retry::RetryPolicy};
-use proptest::prelude::*;
 
 use super::*;
 use crate::model::{Attempt, AttemptOutcome, Occurrence, Payload, TaskError, TaskState, Template};
@@ -141,26 +144,5 @@ fn chunks_cover_the_bytes_without_a_gap() {
         assert_eq!(pieces.len(), meta.chunks() as usize, "{len}");
         assert!(pieces.iter().enumerate().all(|(n, (number, _))| n == *number as usize));
         assert_eq!(pieces.into_iter().flat_map(|(_, piece)| piece).collect::<Vec<_>>(), data);
-    }
-}
-
-proptest! {
-    #[test]
-    fn arbitrary_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), known in any::<bool>()) {
-        if known && !bytes.is_empty() {
-            bytes[0] = FORMAT;
-        }
-        let bytes = Bytes::from(bytes);
-        let _ = DueEntry::decode(&bytes);
-        let _ = Lease::decode(&bytes);
-        let _ = Attempt::decode(&bytes);
-        let _ = StoredTask::decode(&bytes);
-        let _ = Head::decode(&bytes);
-        let _ = Cluster::decode(&bytes);
-        let _ = Member::decode(&bytes);
-        let _ = ShardLease::decode(&bytes);
-        let _ = IdempotencyRow::decode(&bytes);
-        let _ = ScheduleRow::decode(&bytes);
-        let _ = Tick::decode(&bytes);
     }
 }
