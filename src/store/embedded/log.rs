@@ -78,22 +78,39 @@ impl LogDir {
 
     /// Drops complete segments up to `version`, which the base has durably.
     pub(super) fn drop_upto(&self, version: u64) -> io::Result<()> {
-        loop {
-            let Some(old) = self.archive().sealed.pop_front_if(|sealed| sealed.last_version <= version) else { break };
-            // Oldest first, each durably: what remains is always without holes.
-            let keep = !self.archive().has_spare;
-            let done =
-                if keep { self.files.rename(&old.path, &self.spare_path()) } else { self.files.remove(&old.path) };
-            let done = done.and_then(|()| self.files.sync_dir(&self.path));
-            if let Err(error) = done {
-                self.archive().sealed.push_front(old);
-                return Err(error);
-            }
-            if keep {
-                self.archive().has_spare = true;
-            }
+        // Oldest first, each durably: what remains is always without holes.
+        while self.drop_oldest(version)? {
+            self.files.sync_dir(&self.path)?;
         }
         Ok(())
+    }
+
+    /// Drops the oldest segment, if it ends at or before `version`; makes it the spare if there
+    /// is none. Holds the archive meanwhile: the spare's file and the note of it change as one,
+    /// or else [`LogDir::create`] would take a spare that another segment has just replaced.
+    fn drop_oldest(&self, version: u64) -> io::Result<bool> {
+        let mut archive = self.archive();
+        let Some(old) = archive.sealed.front().filter(|sealed| sealed.last_version <= version) else {
+            return Ok(false);
+        };
+        if archive.has_spare {
+            self.files.remove(&old.path)?;
+        } else {
+            self.files.rename(&old.path, &self.spare_path())?;
+        }
+        archive.sealed.pop_front();
+        archive.has_spare = true;
+        Ok(true)
+    }
+
+    /// Makes the spare, if there is one, the file of a new segment.
+    fn take_spare(&self, path: &Path) -> io::Result<bool> {
+        let mut archive = self.archive();
+        let has_spare = std::mem::take(&mut archive.has_spare);
+        if has_spare {
+            self.files.rename(&self.spare_path(), path)?;
+        }
+        Ok(has_spare)
     }
 
     /// Whether [`LogDir::drop_upto`] would drop anything.
@@ -104,10 +121,7 @@ impl LogDir {
     /// Creates a segment with its header, durably.
     fn create(&self, number: u64, before: u64, segment_bytes: u64) -> io::Result<Box<dyn LogFile>> {
         let path = self.segment_path(number);
-        let recycle = std::mem::take(&mut self.archive().has_spare);
-        if recycle {
-            self.files.rename(&self.spare_path(), &path)?;
-        }
+        let recycle = self.take_spare(&path)?;
         let file = self.files.create(&path, recycle)?;
         if !recycle {
             file.reserve(segment_bytes)?;

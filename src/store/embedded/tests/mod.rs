@@ -1,8 +1,11 @@
 //! Tests of the embedded store.
 
+mod disk;
 mod faults;
 mod files;
+mod power;
 mod recovery;
+mod segments;
 mod store;
 
 use std::{path::Path, sync::Arc};

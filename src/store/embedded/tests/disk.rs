@@ -1,0 +1,259 @@
+//! A disk in memory that loses power: what was not synced may be there, or not, or in part.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use crate::{
+    rng::Rng,
+    store::embedded::{LogFile, LogFiles},
+};
+
+/// Bytes that a disk writes as one.
+const SECTOR: usize = 512;
+
+#[derive(Clone, Debug)]
+enum Pending {
+    Write { offset: usize, bytes: Vec<u8> },
+    SetLen(usize),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    visible: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone, Debug)]
+enum DirChange {
+    Link(PathBuf, usize),
+    Unlink(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+type Names = BTreeMap<PathBuf, usize>;
+
+fn change(names: &mut Names, change: &DirChange) {
+    match change {
+        DirChange::Link(path, inode) => drop(names.insert(path.clone(), *inode)),
+        DirChange::Unlink(path) => drop(names.remove(path)),
+        DirChange::Rename(from, to) => {
+            if let Some(inode) = names.remove(from) {
+                names.insert(to.clone(), inode);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inodes: Vec<Inode>,
+    visible: Names,
+    durable: Names,
+    pending: Vec<DirChange>,
+    /// Operations until the power fails.
+    operations_left: Option<u64>,
+    operations: u64,
+}
+
+/// The disk. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk(Arc<Mutex<State>>);
+
+fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    content.resize(content.len().max(offset + bytes.len()), 0);
+    content[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+impl Disk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// One operation; fails if the power has.
+    fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        state.operations += 1;
+        match &mut state.operations_left {
+            Some(0) => return Err(io::Error::other("the power has failed")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(state)
+    }
+
+    /// The power fails before the operation after the next `operations`.
+    pub(super) fn fail_after(&self, operations: u64) {
+        self.state().operations_left = Some(operations);
+    }
+
+    /// Operations so far.
+    pub(super) fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// The disk as it may be found after the power failed: of what was not synced, some of the
+    /// last changes to the directory are gone, and any sectors of any writes, some of them
+    /// halfway through.
+    pub(super) fn after_power_failure(&self, rng: &Rng) -> Self {
+        let state = self.state();
+        let mut names = state.durable.clone();
+        let kept = below(rng, state.pending.len() + 1);
+        state.pending[..kept].iter().for_each(|one| change(&mut names, one));
+        let inodes: Vec<Inode> = state
+            .inodes
+            .iter()
+            .map(|inode| {
+                let content = survivors(inode, rng);
+                Inode { visible: content.clone(), durable: content, pending: Vec::new() }
+            })
+            .collect();
+        Self(Arc::new(Mutex::new(State { inodes, visible: names.clone(), durable: names, ..State::default() })))
+    }
+
+    /// Flips one bit somewhere in the log; where.
+    pub(super) fn flip_a_bit(&self, rng: &Rng) -> (PathBuf, usize) {
+        let mut state = self.state();
+        let names: Vec<(PathBuf, usize)> = state.visible.iter().map(|(path, inode)| (path.clone(), *inode)).collect();
+        let segments: Vec<_> = names.into_iter().filter(|(path, _)| path.extension().is_some()).collect();
+        let (path, inode) = segments[below(rng, segments.len())].clone();
+        let content = &mut state.inodes[inode].visible;
+        // Not in the space that was reserved and never written.
+        let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let at = below(rng, used);
+        content[at] ^= 1 << below(rng, 8);
+        (path, at)
+    }
+}
+
+/// A number below `end`.
+pub(super) fn below(rng: &Rng, end: usize) -> usize {
+    usize::try_from(rng.u64() % end as u64).unwrap()
+}
+
+fn survivors(inode: &Inode, rng: &Rng) -> Vec<u8> {
+    let mut content = inode.durable.clone();
+    // All of it, none of it, or anything between.
+    let share = [0, 50, 100][below(rng, 3)];
+    let survives = || below(rng, 100) < share;
+    for pending in &inode.pending {
+        match pending {
+            Pending::SetLen(len) if survives() => content.resize(*len, 0),
+            Pending::SetLen(_) => {}
+            Pending::Write { offset, bytes } => {
+                let mut at = 0;
+                while at < bytes.len() {
+                    let end = bytes.len().min(at + SECTOR - (offset + at) % SECTOR);
+                    if survives() {
+                        let torn = if below(rng, 16) == 0 { below(rng, end - at) } else { 0 };
+                        put(&mut content, offset + at, &bytes[at..end - torn]);
+                    }
+                    at = end;
+                }
+            }
+        }
+    }
+    content
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    disk: Disk,
+    inode: usize,
+}
+
+impl LogFile for OpenFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        let mut state = self.disk.operate()?;
+        let inode = &mut state.inodes[self.inode];
+        put(&mut inode.visible, offset, bytes);
+        inode.pending.push(Pending::Write { offset, bytes: bytes.to_vec() });
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.operate()?;
+        let inode = &mut state.inodes[self.inode];
+        inode.durable = inode.visible.clone();
+        inode.pending.clear();
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let len = usize::try_from(len).unwrap();
+        let mut state = self.disk.operate()?;
+        let inode = &mut state.inodes[self.inode];
+        inode.visible.resize(len, 0);
+        inode.pending.push(Pending::SetLen(len));
+        Ok(())
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let len = usize::try_from(len).unwrap();
+        if self.disk.state().inodes[self.inode].visible.len() < len {
+            self.set_len(len as u64)?;
+        }
+        Ok(())
+    }
+}
+
+impl LogFiles for Disk {
+    fn create(&self, path: &Path, keep: bool) -> io::Result<Box<dyn LogFile>> {
+        let mut state = self.operate()?;
+        let state = &mut *state;
+        let inode = match state.visible.get(path) {
+            Some(inode) if keep => *inode,
+            // Emptied or new: nothing of what it was is left in the new one.
+            _ => {
+                state.inodes.push(Inode::default());
+                let inode = state.inodes.len() - 1;
+                let link = DirChange::Link(path.to_owned(), inode);
+                change(&mut state.visible, &link);
+                state.pending.push(link);
+                inode
+            }
+        };
+        Ok(Box::new(OpenFile { disk: self.clone(), inode }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.operate()?;
+        if !state.visible.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let rename = DirChange::Rename(from.to_owned(), to.to_owned());
+        change(&mut state.visible, &rename);
+        state.pending.push(rename);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.operate()?;
+        let unlink = DirChange::Unlink(path.to_owned());
+        change(&mut state.visible, &unlink);
+        state.pending.push(unlink);
+        Ok(())
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        let mut state = self.operate()?;
+        state.durable = state.visible.clone();
+        state.pending.clear();
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let state = self.operate()?;
+        let inode = state.visible.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(state.inodes[*inode].visible.clone())
+    }
+
+    fn list(&self, _dir: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(self.operate()?.visible.keys().cloned().collect())
+    }
+}
