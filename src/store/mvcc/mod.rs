@@ -7,6 +7,7 @@
 //! there at all.
 
 mod base;
+mod chains;
 mod core;
 mod range;
 mod resolver;

@@ -13,6 +13,8 @@ use std::{
 
 use bytes::Bytes;
 
+use super::chains::{Chain, Chains, Entry};
+
 /// Bytes that one version of one key costs beyond key and value: nodes, records, buffers, and
 /// the resolver's share. Measured: about 450 in all for keys of 27 bytes.
 const ENTRY_OVERHEAD: usize = 400;
@@ -34,35 +36,6 @@ pub(crate) enum Found {
     InBase,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    version: u64,
-    value: Option<Bytes>,
-}
-
-/// The versions of one key. Hardly any key has more than two in five seconds.
-#[derive(Debug)]
-struct Chain {
-    latest: Entry,
-    /// Ascending.
-    older: Vec<Entry>,
-}
-
-impl Chain {
-    fn at(&self, version: u64) -> Option<&Entry> {
-        if self.latest.version <= version {
-            return Some(&self.latest);
-        }
-        let upto = self.older.partition_point(|entry| entry.version <= version);
-        upto.checked_sub(1).and_then(|at| self.older.get(at))
-    }
-
-    /// Whether it has a version after `after`, up to `upto`.
-    fn has_between(&self, after: u64, upto: u64) -> bool {
-        self.at(upto).is_some_and(|entry| entry.version > after)
-    }
-}
-
 /// What one batch touched, for flushing and for undoing it.
 #[derive(Debug, Default)]
 struct Record {
@@ -81,7 +54,7 @@ struct Cleared {
 /// The window. See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
-    chains: BTreeMap<Bytes, Chain>,
+    chains: Chains,
     cleared: BTreeMap<Bytes, Cleared>,
     records: VecDeque<Record>,
     bytes: usize,
@@ -144,19 +117,18 @@ impl Window {
     /// Sets or clears a key in the batch that was begun last.
     pub(crate) fn put(&mut self, key: &Bytes, value: Option<Bytes>) {
         let version = self.records.back().expect("begin_batch came before").version;
-        if value.is_none() && !self.chains.contains_key(key) && self.is_cleared(key, version) {
+        if value.is_none() && self.chains.get(key).is_none() && self.is_cleared(key, version) {
             // The base's value is hidden already.
             return;
         }
         let entry = Entry { version, value };
         let added = cost(key, &entry);
-        let replaced = match self.chains.entry(key.clone()) {
-            std::collections::btree_map::Entry::Vacant(slot) => {
-                slot.insert(Chain { latest: entry, older: Vec::new() });
+        let replaced = match self.chains.get_mut(key) {
+            None => {
+                self.chains.insert(key, Chain { latest: entry, older: Vec::new() });
                 0
             }
-            std::collections::btree_map::Entry::Occupied(mut slot) => {
-                let chain = slot.get_mut();
+            Some(chain) => {
                 let before = std::mem::replace(&mut chain.latest, entry);
                 if before.version == version {
                     cost(key, &before)
@@ -178,10 +150,9 @@ impl Window {
         if begin >= end {
             return None;
         }
-        let range = (Bound::Included(begin.clone()), Bound::Excluded(end.clone()));
         let present: Vec<(Bytes, bool)> = self
             .chains
-            .range(range)
+            .range(begin, end)
             .take(keys_max + 1)
             .map(|(key, chain)| (key.clone(), chain.latest.value.is_some()))
             .collect();
@@ -240,7 +211,7 @@ impl Window {
     /// The first `keys_max` keys of `begin..end` (from the end if `reverse`) at `version`.
     pub(crate) fn stretch(&self, begin: &Bytes, end: &Bytes, version: u64, reverse: bool, keys_max: usize) -> Stretch {
         let mut stretch = Stretch { begin: begin.clone(), end: end.clone(), ..Stretch::default() };
-        let range = self.chains.range::<Bytes, _>((Bound::Included(begin), Bound::Excluded(end)));
+        let range = self.chains.range(begin, end);
         let mut take = |number: usize, key: &Bytes, chain: &Chain| {
             if let Some(entry) = chain.at(version) {
                 stretch.entries.push((key.clone(), entry.value.clone()));

@@ -153,6 +153,7 @@ fn open_at_last(
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what the cases met")]
 fn after_power_failures_at_any_operation_exactly_the_acknowledged_commits_are_there() {
     const CASES: u64 = 45;
     const FAILURES: u64 = 5;
@@ -190,6 +191,7 @@ fn after_power_failures_at_any_operation_exactly_the_acknowledged_commits_are_th
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what the cases met")]
 fn a_flipped_bit_is_refused_or_changes_nothing() {
     let (mut refused, mut harmless) = (0, 0);
     for number in 0..200 {

@@ -1,0 +1,121 @@
+//! The keys of the window and their versions: found by hash, walked in order.
+//!
+//! A point read in an ordered map of a hundred thousand keys compares some seventeen of them,
+//! each a miss of the cache; by hash it looks at one. So the versions stand in a slab, with a
+//! hash table and an ordered map over it. Only a new key pays for both; writing a key again
+//! touches the hash table alone.
+
+use std::{collections::BTreeMap, hash::BuildHasher as _, ops::Bound};
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+/// A key at one version.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) version: u64,
+    pub(super) value: Option<Bytes>,
+}
+
+/// The versions of one key. Hardly any key has more than two in five seconds.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) latest: Entry,
+    /// Ascending.
+    pub(super) older: Vec<Entry>,
+}
+
+impl Chain {
+    pub(super) fn at(&self, version: u64) -> Option<&Entry> {
+        if self.latest.version <= version {
+            return Some(&self.latest);
+        }
+        let upto = self.older.partition_point(|entry| entry.version <= version);
+        upto.checked_sub(1).and_then(|at| self.older.get(at))
+    }
+
+    /// Whether it has a version after `after`, up to `upto`.
+    pub(super) fn has_between(&self, after: u64, upto: u64) -> bool {
+        self.at(upto).is_some_and(|entry| entry.version > after)
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: Bytes,
+    chain: Chain,
+}
+
+/// Versions by key.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    hasher: FixedState,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    order: BTreeMap<Bytes, u32>,
+}
+
+fn slot(slots: &[Option<Slot>], number: u32) -> &Slot {
+    slots.get(number as usize).and_then(Option::as_ref).expect("an indexed slot is in use")
+}
+
+impl Chains {
+    fn find(&self, key: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        self.index.find(hash, |number| slot(&self.slots, *number).key == key).copied()
+    }
+
+    /// The versions of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Chain> {
+        self.find(key).map(|number| &slot(&self.slots, number).chain)
+    }
+
+    /// The versions of a key, to be changed.
+    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Chain> {
+        let number = self.find(key)?;
+        self.slots.get_mut(number as usize)?.as_mut().map(|slot| &mut slot.chain)
+    }
+
+    /// Puts in a key that is not there.
+    pub(super) fn insert(&mut self, key: &Bytes, chain: Chain) {
+        let used = Some(Slot { key: key.clone(), chain });
+        let number = match self.free.pop() {
+            Some(number) => {
+                *self.slots.get_mut(number as usize).expect("a free slot is a slot") = used;
+                number
+            }
+            None => {
+                self.slots.push(used);
+                u32::try_from(self.slots.len() - 1).expect("a window of 4 billion keys does not fit in memory")
+            }
+        };
+        let replaced = self.order.insert(key.clone(), number);
+        assert_eq!(replaced, None, "the key was not there");
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        let hash_of = |number: &u32| hasher.hash_one(&*slot(slots, *number).key);
+        self.index.insert_unique(hasher.hash_one(&**key), number, hash_of);
+    }
+
+    /// Takes out a key, if it is there.
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        let hash = self.hasher.hash_one(key);
+        let slots = &self.slots;
+        let Ok(entry) = self.index.find_entry(hash, |number| slot(slots, *number).key == key) else { return };
+        let (number, _) = entry.remove();
+        self.order.remove(key);
+        *self.slots.get_mut(number as usize).expect("an indexed slot is a slot") = None;
+        self.free.push(number);
+        if self.order.is_empty() {
+            // After a flood, its room is given back.
+            *self = Self::default();
+        }
+    }
+
+    /// Keys from `begin` to `end`, in order.
+    pub(super) fn range(&self, begin: &Bytes, end: &Bytes) -> impl DoubleEndedIterator<Item = (&Bytes, &Chain)> {
+        let range = self.order.range::<Bytes, _>((Bound::Included(begin), Bound::Excluded(end)));
+        range.map(|(key, number)| (key, &slot(&self.slots, *number).chain))
+    }
+}
