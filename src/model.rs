@@ -62,6 +62,15 @@ pub struct Template {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Template {
+    /// Bytes of everything in it whose length its caller chose.
+    pub fn variable_bytes(&self) -> usize {
+        let labels: usize = self.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let kinds: usize = self.retry.non_retryable_errors.iter().map(String::len).sum();
+        self.payload.data.len() + self.payload.content_type.len() + labels + kinds
+    }
+}
+
 /// A task that was validated and waits to be committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTask {

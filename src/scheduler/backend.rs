@@ -264,7 +264,12 @@ fn submit_refused(refusal: SubmitRefusal) -> ApiError {
 }
 
 fn submit_failed(failure: &SubmitFailed) -> ApiError {
-    let reason = if failure.storage_full { Reason::StorageFull } else { Reason::StoreUnavailable };
+    let reason = match failure {
+        // Trying again under other ids could do it twice, so this is what the caller has to know.
+        SubmitFailed { unknown: true, .. } => Reason::OutcomeUnknown,
+        SubmitFailed { storage_full: true, .. } => Reason::StorageFull,
+        SubmitFailed { .. } => Reason::StoreUnavailable,
+    };
     ApiError::new(reason, failure.message.clone()).with_retry_after(STORE_RETRY_AFTER)
 }
 

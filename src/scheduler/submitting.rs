@@ -28,6 +28,8 @@ pub(crate) struct SubmitJob {
 pub(crate) struct SubmitFailed {
     pub(crate) message: String,
     pub(crate) storage_full: bool,
+    /// Nobody knows whether some of it was committed.
+    pub(crate) unknown: bool,
 }
 
 /// Calls waiting to be gathered.
@@ -36,7 +38,7 @@ pub(crate) const QUEUE: usize = 1024;
 /// Counted in bytes as they will be written: a transaction of about a megabyte.
 const LIMITS: BatchLimits = BatchLimits { weight_max: 1 << 20, in_flight_max: 4 };
 
-/// What a task adds to a transaction beside its payload: keys, records, conflict ranges.
+/// What a task adds to a transaction beside what its caller chose: keys, records, conflict ranges.
 const TASK_OVERHEAD_BYTES: usize = 700;
 
 /// Commits submissions until the scheduler ends.
@@ -46,7 +48,12 @@ pub(crate) async fn run(shared: Arc<Shared>, jobs: mpsc::Receiver<SubmitJob>) {
 }
 
 fn weigh(job: &SubmitJob) -> usize {
-    job.tasks.iter().map(|task| TASK_OVERHEAD_BYTES + task.template.payload.data.len()).sum()
+    job.tasks.iter().map(heavy).sum()
+}
+
+fn heavy(task: &NewTask) -> usize {
+    let key = task.idempotency.as_ref().map_or(0, |it| it.key.len());
+    TASK_OVERHEAD_BYTES + task.template.variable_bytes() + key
 }
 
 async fn commit(shared: Arc<Shared>, jobs: Vec<SubmitJob>) {
@@ -85,7 +92,11 @@ async fn commit_parts(
                     let shards = part.iter().map(|task| task.id.shard(shared.shards)).collect();
                     shared.tell(Message::Suspect(shards)).await;
                 }
-                return Err(SubmitFailed { storage_full: super::storage_full(&error), message: error.to_string() });
+                return Err(SubmitFailed {
+                    storage_full: super::storage_full(&error),
+                    unknown: !results.is_empty() || matches!(error, RunError::MaybeCommitted { .. }),
+                    message: error.to_string(),
+                });
             }
         };
         offer(shared, &part, &committed).await;
@@ -97,7 +108,6 @@ async fn commit_parts(
 fn parts(tasks: &Arc<[NewTask]>) -> Vec<Arc<[NewTask]>> {
     let mut parts: Vec<Vec<NewTask>> = Vec::new();
     let mut weight = usize::MAX;
-    let heavy = |task: &NewTask| TASK_OVERHEAD_BYTES + task.template.payload.data.len();
     if tasks.iter().map(heavy).sum::<usize>() <= LIMITS.weight_max {
         return vec![Arc::clone(tasks)];
     }

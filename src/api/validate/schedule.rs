@@ -5,7 +5,7 @@ use std::time::Duration;
 use escapement_engine::{
     Timestamp,
     calendar::{CronExpr, Zone},
-    limits::{DUE_AHEAD_MAX, INTERVAL_MAX, INTERVAL_MIN},
+    limits::{DUE_AHEAD_MAX, INTERVAL_MAX, INTERVAL_MIN, SCHEDULE_PAYLOAD_BYTES_MAX},
 };
 use escapement_proto::v1::{self, schedule_spec};
 
@@ -158,6 +158,7 @@ fn template(
         attempt_timeout: template.attempt_timeout,
         labels: template.labels,
     };
-    let template = fields.validate(path, limits, v);
+    let limits = ApiLimits { payload_bytes_max: limits.payload_bytes_max.min(SCHEDULE_PAYLOAD_BYTES_MAX) };
+    let template = fields.validate(path, &limits, v);
     Some((template?, after?))
 }

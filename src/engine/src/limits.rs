@@ -20,6 +20,8 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// The most that the server may be configured to: a payload and its task fit one transaction.
 pub const PAYLOAD_BYTES_CEILING: usize = 8 << 20;
+/// Bytes of the payload that a schedule gives to its tasks: it stands in the schedule's own record.
+pub const SCHEDULE_PAYLOAD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a media type.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
 /// Bytes of one stored chunk of a payload.
@@ -74,6 +76,14 @@ const _: () = {
     // FoundationDB's limits: 100,000 bytes a value, 10,000,000 bytes a transaction.
     assert!(PAYLOAD_CHUNK_BYTES <= 100_000);
     assert!(PAYLOAD_BYTES_CEILING + (PAYLOAD_BYTES_CEILING / PAYLOAD_CHUNK_BYTES + 64) * 256 < 10_000_000);
+    // A schedule with its whole template is one value: payload, labels, retry policy, the rest.
+    assert!(
+        SCHEDULE_PAYLOAD_BYTES_MAX
+            + LABELS_MAX * (LABEL_KEY_CHARS_MAX + LABEL_VALUE_BYTES_MAX + 8)
+            + NON_RETRYABLE_ERRORS_MAX * (ERROR_KIND_BYTES_MAX + 4)
+            + 8192
+            < 100_000
+    );
     assert!(ATTEMPT_TIMEOUT_MIN.as_millis() <= ATTEMPT_TIMEOUT_DEFAULT.as_millis());
     assert!(ATTEMPT_TIMEOUT_DEFAULT.as_millis() <= ATTEMPT_TIMEOUT_MAX.as_millis());
     assert!(PAGE_SIZE_DEFAULT <= PAGE_SIZE_MAX);

@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use super::{Body, Outcome, fire::join_chunks};
 use crate::{
     keyspace,
-    model::{Attempt, Payload, TaskFilter, TaskState, TaskView, Template},
+    model::{Attempt, Payload, TaskError, TaskFilter, TaskState, TaskView, Template},
     records::{Head, Lease, PayloadMeta, Record as _, StoredTask},
     store::{Database, Transaction, TransactionKind},
 };
@@ -127,7 +127,10 @@ fn summary(id: TaskId, task: StoredTask, head: Option<Head>, lease: Option<Lease
         attempts_started: lease.as_ref().map_or(head.as_ref().map_or(0, |it| it.attempts), |it| it.attempt),
         finished: head.as_ref().and_then(|it| it.finished),
         result: None,
-        error: last_error.filter(|_| state != TaskState::Succeeded),
+        // A page of them must fit one answer.
+        error: last_error
+            .filter(|_| state != TaskState::Succeeded)
+            .map(|error| TaskError { details: Payload::default(), ..error }),
         attempts: Vec::new(),
         cancel_reason: head.map(|it| it.cancel_reason).unwrap_or_default(),
     }

@@ -13,6 +13,12 @@ use crate::{
     store::{Abort, Database, Transaction, TransactionKind},
 };
 
+/// Bytes that one transaction writes, after which it leaves what is due to the next one. A
+/// single occurrence is at most a tenth of it.
+const BYTES_MAX: usize = 1 << 20;
+/// What a task, or a schedule that moves on, adds beside what its owner chose.
+const ROW_OVERHEAD_BYTES: usize = 700;
+
 /// A tick whose instant has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DueTick {
@@ -66,9 +72,10 @@ async fn body(
     let rows = values.split_off(owned.len());
     ownership.check(&owned, &values)?;
     let mut outcomes = Vec::with_capacity(ticks.len());
+    let mut bytes = 0;
     for (tick, row) in ticks.iter().zip(rows) {
         outcomes.push(match row.as_ref().map(Tick::decode).transpose()? {
-            Some(row) => match one(tx, shards, tick, row, now, limit).await {
+            Some(row) => match one(tx, shards, tick, row, now, (limit, &mut bytes)).await {
                 // One schedule that cannot be read must not hold up the others. It is tried
                 // again with the next rescan.
                 Err(Abort::Refuse(refusal)) => {
@@ -90,7 +97,7 @@ async fn one(
     tick: &DueTick,
     index: Tick,
     now: Timestamp,
-    limit: usize,
+    (limit, bytes): (usize, &mut usize),
 ) -> Body<TickOutcome> {
     let before = read_record::<ScheduleRow>(tx, keyspace::schedule(&index.namespace, &index.id)).await?;
     let Some(before) = before.filter(|row| row.uid == tick.uid && row.next == Some(tick.at)) else {
@@ -100,7 +107,10 @@ async fn one(
     };
     let mut after = before.clone();
     let mut tasks = Vec::new();
-    while let Some(nominal) = after.next.filter(|next| *next <= now && tasks.len() < limit) {
+    let weight = ROW_OVERHEAD_BYTES + before.spec.template.variable_bytes();
+    while let Some(nominal) = after.next.filter(|next| *next <= now && tasks.len() < limit && *bytes < BYTES_MAX) {
+        // The schedule's own row moves on with its first task.
+        *bytes += if tasks.is_empty() { 2 * weight } else { weight };
         tasks.push(occurrence(&after, nominal, now));
         after.last = Some(nominal);
         after.occurrences += 1;

@@ -12,6 +12,7 @@
     reason = "tests: a failed step is a failed test, and they poll for conditions"
 )]
 
+mod catch_up;
 mod clock;
 mod crontab_year;
 mod lifecycle;
