@@ -298,7 +298,7 @@ fn task_info(assignment: v1::Assignment) -> Result<TaskInfo, Violation> {
         None
     } else {
         let schedule_id = ScheduleId::new(&assignment.schedule_id).map_err(invalid)?;
-        Some(Occurrence { schedule_id, nominal: Timestamp::from_unix_ms(assignment.nominal_unix_ms) })
+        Some(Occurrence { schedule_id, nominal: assignment.nominal_unix_ms.map(Timestamp::from_unix_ms) })
     };
     let payload = assignment.payload.unwrap_or_default();
     Ok(TaskInfo {
@@ -310,7 +310,7 @@ fn task_info(assignment: v1::Assignment) -> Result<TaskInfo, Violation> {
         max_attempts: assignment.max_attempts,
         due: Timestamp::from_unix_ms(assignment.due_unix_ms),
         attempt_timeout: Some(assignment.attempt_timeout_ms).filter(|ms| *ms > 0).map(Duration::from_millis),
-        deadline: Some(assignment.deadline_unix_ms).filter(|ms| *ms != 0).map(Timestamp::from_unix_ms),
+        deadline: assignment.deadline_unix_ms.map(Timestamp::from_unix_ms),
         occurrence,
     })
 }

@@ -49,8 +49,8 @@ impl fmt::Display for CancelCause {
 pub struct Occurrence {
     /// The schedule that made the task.
     pub schedule_id: ScheduleId,
-    /// The occurrence's nominal instant. The task may run later.
-    pub nominal: Timestamp,
+    /// The occurrence's nominal instant; the task may run later. `None` for a task made by a trigger.
+    pub nominal: Option<Timestamp>,
 }
 
 /// One attempt, as the server assigned it.

@@ -197,8 +197,8 @@ fn assignment(fired: FiredAttempt) -> Assignment {
         payload: Some(v1::Payload { data: fired.payload.data, content_type: fired.payload.content_type }),
         due_unix_ms: lease.due.unix_ms(),
         attempt_timeout_ms: u64::try_from(lease.entry.attempt_timeout.as_millis()).unwrap_or(u64::MAX),
-        deadline_unix_ms: lease.entry.deadline.map_or(0, Timestamp::unix_ms),
+        deadline_unix_ms: lease.entry.deadline.map(Timestamp::unix_ms),
         schedule_id: occurrence.as_ref().map(|it| it.schedule.as_str().to_owned()).unwrap_or_default(),
-        nominal_unix_ms: occurrence.and_then(|it| it.nominal).map_or(0, Timestamp::unix_ms),
+        nominal_unix_ms: occurrence.and_then(|it| it.nominal).map(Timestamp::unix_ms),
     }
 }
