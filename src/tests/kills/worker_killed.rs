@@ -112,8 +112,12 @@ struct RawWorker {
 impl RawWorker {
     /// One that renews its lease, unless it is to be silent.
     async fn connect(endpoint: &str, name: &str, credits: u64) -> Self {
+        Self::connect_as(endpoint, Bytes::copy_from_slice(&rand::random::<[u8; 16]>()), name, credits).await
+    }
+
+    /// The same under a session of the caller's choice, which holds nothing.
+    async fn connect_as(endpoint: &str, session_id: Bytes, name: &str, credits: u64) -> Self {
         let (outbound, messages) = mpsc::channel(16);
-        let session_id = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
         let queues = vec![QueueSubscription { queue: "raw".into(), concurrency_max: 0 }];
         let hello = Hello { session_id, worker_name: name.into(), queues, credits, ..Hello::default() };
         outbound.send(message(worker_message::Message::Hello(hello))).await.unwrap();
@@ -211,4 +215,25 @@ async fn a_completion_after_a_cancel_is_refused_by_name() {
     let after = world.client.get(id).await.unwrap();
     assert_eq!((after.state(), after.cancel_reason.as_str()), (proto::TaskState::Cancelled, "no longer wanted"));
     assert_eq!(after.attempts[0].outcome(), proto::AttemptOutcome::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_completion_is_refused_though_its_own_session_has_the_next_attempt() {
+    let world = world().await;
+    let session = Bytes::copy_from_slice(&rand::random::<[u8; 16]>());
+    let mut before = RawWorker::connect_as(&world.endpoint, session.clone(), "raw", 1).await;
+    let id = world.client.submit(NewTask::new("raw")).await.unwrap().id;
+    let (task_id, token) = before.assigned().await;
+    // Back on another stream it says that it holds nothing: the attempt is taken back, and the
+    // next one is given to the same session.
+    let mut after = RawWorker::connect_as(&world.endpoint, session, "raw", 1).await;
+    let (again, higher) = after.assigned().await;
+    assert_eq!((&again, token, higher), (&task_id, 1, 2));
+    assert_eq!(after.complete(task_id.clone(), token).await, (Verdict::StaleToken, 2));
+    let running = world.client.get(id).await.unwrap();
+    assert_eq!(running.state(), proto::TaskState::Running, "the late completion changed nothing: {running:?}");
+    assert_eq!(after.complete(task_id, higher).await, (Verdict::Accepted, 0));
+    let task = succeeded(&world.client, id).await;
+    assert_eq!(task.attempts.len(), 2, "{task:?}");
+    assert_eq!(task.attempts[0].outcome(), proto::AttemptOutcome::LeaseExpired);
 }
