@@ -2,6 +2,8 @@
 
 use std::{io::ErrorKind, sync::Arc};
 
+use futures_util::FutureExt;
+
 use super::{
     all, commit,
     files::{Event, Handle, TestFiles},
@@ -37,14 +39,19 @@ fn an_acknowledgement_comes_after_the_sync_of_its_frame() {
 fn nothing_is_acknowledged_or_readable_while_its_sync_is_under_way() {
     let (_dir, files, engine) = faulty();
     commit(&engine, set("a", "1")).unwrap();
+    // A store that acknowledges too early is not yet done with the first.
+    until("the first commit is synced", || engine.stats().syncs == 1 && files.held() == 0);
     let _release = files.release_at_end();
     files.set(|faults| faults.hold_syncs = true);
-    let under_way = engine.commit(set("a", "2"));
+    let mut under_way = engine.commit(set("a", "2"));
     until("the sync is under way", || files.held() == 1);
     // These are staged on top of it meanwhile.
-    let later: Vec<_> = (0..200).map(|number| engine.commit(set("a", &format!("later {number}")))).collect();
+    let mut later: Vec<_> = (0..200).map(|number| engine.commit(set("a", &format!("later {number}")))).collect();
     assert_eq!(value(&engine, "a"), Some(bytes("1")));
     let before = newest(&engine);
+    let acknowledged = std::iter::once(&mut under_way).chain(&mut later).filter_map(FutureExt::now_or_never).count();
+    assert_eq!(acknowledged, 0);
+    assert_eq!(engine.stats().commits, 1);
     files.set(|faults| faults.hold_syncs = false);
     wait(under_way).unwrap();
     for commit in later {
