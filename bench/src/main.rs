@@ -6,6 +6,7 @@
 mod lateness;
 mod machine;
 mod process;
+mod store;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,8 @@ struct Args {
 enum Command {
     /// Tasks scheduled ahead: memory of the server, and how late each one starts.
     Lateness(lateness::Options),
+    /// The embedded store: commits beside raw fjall, reads at a version.
+    Store(store::Options),
     /// A server as a process of its own; the other commands start it.
     #[command(hide = true)]
     Server(process::ServerOptions),
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let result = match (runtime, Args::parse().command) {
         (Err(error), _) => Err(format!("cannot start the runtime: {error}")),
         (Ok(runtime), Command::Lateness(options)) => runtime.block_on(lateness::run(options)),
+        (Ok(runtime), Command::Store(options)) => runtime.block_on(store::run(options)),
         (Ok(runtime), Command::Server(options)) => runtime.block_on(process::serve(options)),
     };
     match result {
