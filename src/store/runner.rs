@@ -107,7 +107,8 @@ pub(super) fn decide(kind: &TransactionKind, stage: Stage, error: &StoreError) -
 /// (an I/O error, a cut-off commit, a code we do not know) leave it open.
 fn is_refusal(code: i32) -> bool {
     let in_use = code == StoreError::USED_DURING_COMMIT;
-    !in_use && (code == StoreError::ACCESSED_UNREADABLE || (2000..3000).contains(&code))
+    let by_name = [StoreError::ACCESSED_UNREADABLE, StoreError::STORAGE_FULL].contains(&code);
+    !in_use && (by_name || (2000..3000).contains(&code))
 }
 
 /// Why a transaction was not committed, as far as anybody knows.

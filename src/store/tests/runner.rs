@@ -146,6 +146,8 @@ fn decisions_follow_from_class_stage_and_marker() {
     check(MARKED, runner::Stage::Commit, 2017, unknown);
     check(MARKED, runner::Stage::Commit, 2101, known);
     check(MARKED, runner::Stage::Commit, 1036, known);
+    check(MARKED, runner::Stage::Commit, StoreError::STORAGE_FULL, known);
+    check(MARKED, runner::Stage::Commit, StoreError::OPERATION_FAILED, unknown);
 }
 
 #[test]
