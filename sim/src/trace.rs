@@ -38,6 +38,13 @@ pub enum Event {
         /// Fencing token.
         token: Token,
     },
+    /// A handler was dropped before its end: its worker stopped it, or died.
+    Stopped {
+        /// The task.
+        id: TaskId,
+        /// Fencing token.
+        token: Token,
+    },
     /// A node was killed or started.
     Node {
         /// Its name.

@@ -16,6 +16,7 @@ use escapement::{
     server::{self, ServerOptions, StoreUrl},
     worker::{Context, Output, TaskFailure, Worker},
 };
+use escapement_engine::{TaskId, Token};
 use madsim::runtime::{Handle, NodeHandle};
 
 use crate::{
@@ -142,8 +143,9 @@ impl World {
                 async move {
                     let (id, token) = (ctx.task_id(), ctx.token());
                     trace.add(Event::Started { id, token, due: ctx.due(), at: clock.now(), worker });
+                    let mut running = Running { trace, id, token, ended: false };
                     clock.sleep(options.handler).await;
-                    trace.add(Event::Ended { id, token });
+                    running.end();
                     Ok::<_, TaskFailure>(Output::empty())
                 }
             };
@@ -186,6 +188,16 @@ impl World {
         Handle::current().kill(node.id());
     }
 
+    /// Nothing reaches or leaves the node for `span`.
+    pub async fn cut_off(&self, node: &NodeHandle, name: &str, span: Duration) {
+        let net = madsim::net::NetSim::current();
+        self.note(name, "cut off");
+        net.clog_node(node.id());
+        madsim::time::sleep(span).await;
+        net.unclog_node(node.id());
+        self.note(name, "connected");
+    }
+
     fn node(&self, name: &str, address: &str) -> NodeHandle {
         let handle = Handle::current();
         let mut known = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,6 +216,30 @@ impl World {
 
     fn note(&self, name: &str, what: &'static str) {
         self.trace.add(Event::Node { name: name.to_owned(), what });
+    }
+}
+
+/// A handler that runs; notes its end, however it comes.
+struct Running {
+    trace: Trace,
+    id: TaskId,
+    token: Token,
+    ended: bool,
+}
+
+impl Running {
+    fn end(&mut self) {
+        self.ended = true;
+        self.trace.add(Event::Ended { id: self.id, token: self.token });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What is left when the simulation itself ends was not stopped by anybody.
+        if !self.ended && madsim::time::TimeHandle::try_current().is_some() {
+            self.trace.add(Event::Stopped { id: self.id, token: self.token });
+        }
     }
 }
 

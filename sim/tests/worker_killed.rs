@@ -120,7 +120,7 @@ fn check(trace: &Trace, clocks: Option<Timeline>) {
             }
             Event::Ended { id, token } => drop(ended.insert((*id, *token), *at)),
             Event::Node { name, what: "killed" } => drop(killed.insert(name.clone(), *at)),
-            Event::Node { .. } => {}
+            Event::Stopped { .. } | Event::Node { .. } => {}
         }
     }
     assert_eq!(acknowledged.len(), TASKS, "S1: every submission was acknowledged");

@@ -30,6 +30,11 @@ async fn scripted(ctx: Context) -> Result<Output, TaskFailure> {
             ctx.cancelled().await;
             Err(TaskFailure::retryable("cut-off", "was cancelled"))
         }
+        ("fail-then-wait", 1) => Err(TaskFailure::retryable("flaky", "not yet")),
+        ("fail-then-wait", _) => {
+            ctx.cancelled().await;
+            Ok(Output::empty())
+        }
         ("progress", _) => {
             ctx.progress(Payload::text("half-way")).map_err(|error| TaskFailure::from_error(&error))?;
             ctx.cancelled().await;
@@ -71,6 +76,21 @@ async fn tasks_reach_the_states_that_their_attempts_lead_to() {
     check("hang", TaskState::Succeeded, &[TimedOut, Succeeded]).await;
     let task = check("panic", TaskState::Succeeded, &[Failed, Succeeded]).await;
     assert_eq!(task.attempts[0].error.as_ref().unwrap().kind, "panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_task_keeps_the_history_of_all_its_attempts() {
+    let world = world().await;
+    let _worker = worker(&world.endpoint);
+    let task = NewTask::new("q").payload_text("fail-then-wait").retry(&quick());
+    let id = world.client.submit(task).await.unwrap().id;
+    let mut attempts = 0;
+    while attempts < 2 {
+        attempts = reached(&world.client, id, TaskState::Running).await.attempt_count;
+    }
+    let task = world.client.cancel(id, "enough").await.unwrap();
+    let outcomes: Vec<_> = task.attempts.iter().map(proto::Attempt::outcome).collect();
+    assert_eq!(outcomes, [AttemptOutcome::Failed, AttemptOutcome::Cancelled], "{task:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
