@@ -1,7 +1,7 @@
 //! Cancelling a task, whatever it is doing. Needs no ownership: whoever commits first wins,
 //! and the owner's own transactions read what this one writes.
 
-use escapement_engine::{TaskId, Timestamp, Token, name::Namespace};
+use escapement_engine::{SessionId, TaskId, Timestamp, Token, name::Namespace};
 
 use super::{Body, Outcome, Refusal, read::assemble, read_record};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct Cancelled {
     pub(crate) view: TaskView,
     /// The attempt that was cut off: its session should be told.
-    pub(crate) running: Option<(escapement_engine::SessionId, Token)>,
+    pub(crate) running: Option<(SessionId, Token)>,
 }
 
 /// Cancels a task; one that is cancelled already stays as it is.
@@ -29,9 +29,15 @@ pub(crate) async fn cancel(
     now: Timestamp,
 ) -> Outcome<Cancelled> {
     let committed = db
-        .run(TransactionKind::idempotent("cancel"), |tx, _| {
+        .run(TransactionKind::idempotent("cancel"), |tx, attempt| {
             let (namespace, reason) = (namespace.clone(), reason.to_owned());
-            async move { body(&tx, shards, &namespace, id, reason, now).await }
+            async move {
+                let mut cancelled = body(&tx, shards, &namespace, id, reason, now).await?;
+                if attempt.maybe_committed && cancelled.running.is_none() {
+                    cancelled.running = cut_off_before(&tx, shards, id, now).await?;
+                }
+                Ok(cancelled)
+            }
         })
         .await?;
     Ok(committed.value)
@@ -95,6 +101,15 @@ async fn body(
     let running = lease.map(|lease| (lease.session, lease.token));
     let view = assemble(tx, shards, id, task, Some(head), None).await?;
     Ok(Cancelled { view, running })
+}
+
+/// The attempt that an earlier try of this very cancellation, known by its instant, cut off:
+/// its worker has not been told yet.
+async fn cut_off_before(tx: &Transaction, shards: u32, id: TaskId, now: Timestamp) -> Body<Option<(SessionId, Token)>> {
+    let head = read_record::<Head>(tx, keyspace::head(id.shard(shards), id)).await?;
+    let last = head.filter(|head| head.finished == Some(now)).and_then(|head| head.last);
+    let last = last.filter(|last| matches!(last.ended, Some((_, AttemptOutcome::Cancelled))));
+    Ok(last.map(|last| (last.session, last.token)))
 }
 
 fn cut_off(lease: &Lease, now: Timestamp) -> Attempt {

@@ -44,7 +44,7 @@ pub(crate) async fn beat(
     member: &Member,
     ownership: Option<&Ownership>,
 ) -> Outcome<()> {
-    let value = member.encode();
+    let (value, beat) = (member.encode(), member.beat);
     db.run(TransactionKind::idempotent("beat"), |tx, _| {
         let (value, ownership) = (value.clone(), ownership.cloned());
         async move {
@@ -54,7 +54,13 @@ pub(crate) async fn beat(
                 let lease = tx.get(keyspace::shard_lease(*shard)).await?;
                 ownership.check(&[*shard], &[lease])?;
             }
-            tx.set(keyspace::member(session), value)?;
+            // A try that landed late must not set a later beat back: observers would take the
+            // lease for renewed, or for silent, by turns.
+            let key = keyspace::member(session);
+            let known = read_record::<Member>(&tx, key.clone()).await?;
+            if known.is_none_or(|known| known.beat < beat) {
+                tx.set(key, value)?;
+            }
             Ok(())
         }
     })

@@ -1,6 +1,8 @@
 //! Schedules: made, read, paused, resumed, deleted. The next instant is always derived from
 //! the rule and the store, and stands in the tick index; pausing takes it out.
 
+use std::sync::{Arc, OnceLock};
+
 use escapement_engine::{
     ScheduleUid, Timestamp,
     name::{Namespace, ScheduleId},
@@ -176,12 +178,16 @@ async fn change(
 
 /// Deletes a schedule. The tasks that it made stay.
 pub(crate) async fn delete_schedule(db: &Database, shards: u32, namespace: &Namespace, id: &ScheduleId) -> Outcome<()> {
+    // The schedule that the first try found: a later one of the same id is another schedule.
+    let found = Arc::new(OnceLock::new());
     db.run(TransactionKind::idempotent("delete-schedule"), |tx, attempt| {
-        let (namespace, id) = (namespace.clone(), id.clone());
+        let (namespace, id, found) = (namespace.clone(), id.clone(), Arc::clone(&found));
         async move {
             let row = read_record::<ScheduleRow>(&tx, keyspace::schedule(&namespace, &id)).await?;
             match row {
+                Some(row) if attempt.maybe_committed && *found.get_or_init(|| row.uid) != row.uid => Ok(()),
                 Some(row) => {
+                    found.get_or_init(|| row.uid);
                     tx.clear(keyspace::schedule(&namespace, &id))?;
                     if let Some(next) = row.next {
                         tx.clear(keyspace::tick(row.uid.shard(shards), next, row.uid))?;

@@ -119,6 +119,11 @@ async fn one(
     if after.next.is_none() {
         after.state = ScheduleState::Finished;
     }
+    // An occurrence that is a task already stays as it is, whatever its schedule says: it may
+    // have ended, and a terminal state is for ever.
+    let keys = tasks.iter().map(|task| keyspace::task(task.id.shard(shards), task.id)).collect();
+    let mut known = tx.get_many(keys).await?.into_iter();
+    tasks.retain(|_| known.next().is_some_and(|known| known.is_none()));
     // Nothing is written before everything could be read.
     for task in &tasks {
         submit::write_task(tx, shards, task)?;

@@ -30,6 +30,7 @@ struct Outgoing {
 impl ClientTransaction {
     pub(super) async fn run_commit(&self) -> Result<(), StoreError> {
         let Outgoing { epoch, request, bytes_max, failed_read, mut watches, stamps } = self.begin_commit()?;
+        let is_sent = failed_read.is_none();
         let learned = match failed_read {
             Some(error) => Err(error),
             None => Ok(self.learn_watched(&epoch, &mut watches).await),
@@ -47,7 +48,12 @@ impl ClientTransaction {
             Ok(receipt) => receipt,
             Err(error) => {
                 watches.fail(&error);
-                resolve(stamps, &Err(StoreError::new(StoreError::TRANSACTION_INVALID_VERSION)));
+                if is_sent {
+                    resolve(stamps, &Err(StoreError::new(StoreError::TRANSACTION_INVALID_VERSION)));
+                } else {
+                    // A commit that was never sent has no answer: they end with the transaction.
+                    self.lock().stamps.extend(stamps);
+                }
                 return Err(error);
             }
         };

@@ -41,10 +41,10 @@ pub(in crate::store) fn check(bytes: &[u8], what: &'static str) -> Result<(), St
     split(bytes, what).map(|_| ())
 }
 
-/// The keys that a versionstamped key can become: from the first version after the read
-/// version, where it is known, on.
+/// The keys that a versionstamped key can become, as FoundationDB sees it: from the read
+/// version, where it is known, on; though the commit will be later.
 pub(super) fn key_range(key: &[u8], read_version: Option<Version>) -> Result<KeyRange, StoreError> {
-    let lowest = Versionstamp::new(Version(read_version.map_or(0, |version| version.0.saturating_add(1))), 0);
+    let lowest = Versionstamp::new(Version(read_version.map_or(0, |version| version.0)), 0);
     let begin = resolve_key(key, lowest)?;
     let mut end = BytesMut::from(&*resolve_key(key, Versionstamp([0xff; STAMP_BYTES]))?);
     end.extend_from_slice(&[0]);

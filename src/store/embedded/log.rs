@@ -195,8 +195,11 @@ impl Log {
                 Ok(())
             }
             Err(error) => {
-                // It has no frames, so recovery would drop it as well.
-                let _ = self.dir.files.remove(&self.dir.segment_path(number));
+                // It has no frames, so recovery would drop it as well. But a seal that was
+                // written, whatever became of its sync, promises that there is a next segment.
+                if !error.is_fatal {
+                    let _ = self.dir.files.remove(&self.dir.segment_path(number));
+                }
                 Err(error)
             }
         }

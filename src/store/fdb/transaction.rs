@@ -196,10 +196,8 @@ impl FdbTransaction {
         let (backoff, epoch, has_begun) = {
             let mut state = self.lock();
             state.epoch.check()?;
-            match &state.phase {
-                Phase::Ended(error) => return Err(error.clone()),
-                Phase::GivenUp => return Err(StoreError::new(StoreError::TRANSACTION_CANCELLED)),
-                _ => {}
+            if let Phase::Ended(error) = &state.phase {
+                return Err(error.clone());
             }
             let has_begun = !matches!(state.phase, Phase::Open(_));
             let code = FdbError::from_code(error.code);
@@ -234,10 +232,9 @@ impl FdbTransaction {
             }
             // Whoever goes on to use the transaction after that is told so.
             Err(refused) if refused.code == error.code => {
-                state.phase = match has_begun {
-                    true => Phase::GivenUp,
-                    false => Phase::Ended(StoreError::new(StoreError::TRANSACTION_CANCELLED)),
-                };
+                let cancelled = StoreError::new(StoreError::TRANSACTION_CANCELLED);
+                state.epoch.end(cancelled.clone());
+                state.phase = if has_begun { Phase::GivenUp } else { Phase::Ended(cancelled) };
                 Err(error)
             }
             // It ended meanwhile: its time was over.

@@ -191,7 +191,8 @@ async fn a_lost_race_is_tried_again_with_the_options_that_survive() {
         let again = tx.raw().on_error(error).await;
         assert_eq!(again.is_ok(), retries_left > 0, "{again:?}");
     }
-    assert_eq!(code(tx.get("k").await), StoreError::TRANSACTION_CANCELLED);
+    // Nobody has reset it: it is still being committed.
+    assert_eq!(code(tx.get("k").await), StoreError::USED_DURING_COMMIT);
     // An error that is not the commit's own, after a commit.
     tx.raw().reset();
     tx.set("k", "3").unwrap();

@@ -133,3 +133,22 @@ fn a_write_that_cannot_be_cut_off_ends_all_commits() {
     files.set(|faults| faults.write = None);
     assert_eq!(commit(&engine, set("a", "2")).unwrap_err().code, StoreError::OPERATION_FAILED);
 }
+
+#[test]
+fn a_segment_whose_seal_was_written_but_not_synced_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = TestFiles::new();
+    let options = EmbeddedOptions {
+        files: Arc::new(Handle(Arc::clone(&files))),
+        segment_bytes: 4096,
+        ..EmbeddedOptions::default()
+    };
+    let engine = open_with(dir.path(), options).unwrap();
+    let large = "x".repeat(3000);
+    commit(&engine, set("a", &large)).unwrap();
+    // The next segment is synced, the seal of this one is not.
+    files.set(|faults| (faults.sync, faults.sync_passes) = (Some(ErrorKind::Other), 1));
+    assert_eq!(commit(&engine, set("b", &large)).unwrap_err().code, StoreError::OPERATION_FAILED);
+    drop(engine);
+    assert_eq!(all(&open(dir.path())), [(bytes("a"), bytes(&large))]);
+}

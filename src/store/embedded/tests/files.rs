@@ -20,6 +20,8 @@ pub(super) struct Faults {
     /// Writes fail after this many bytes, with this error.
     pub(super) write: Option<(usize, io::ErrorKind)>,
     pub(super) sync: Option<io::ErrorKind>,
+    /// Syncs that pass before they fail.
+    pub(super) sync_passes: usize,
     /// Cutting off fails.
     pub(super) set_len: bool,
     /// Syncs wait.
@@ -95,7 +97,9 @@ impl LogFile for TestFile {
             faults = self.files.changed.wait(faults).unwrap();
         }
         faults.held -= 1;
-        if let Some(kind) = faults.sync {
+        if faults.sync.is_some() && faults.sync_passes > 0 {
+            faults.sync_passes -= 1;
+        } else if let Some(kind) = faults.sync {
             return Err(kind.into());
         }
         drop(faults);

@@ -137,7 +137,7 @@ macro_rules! for_each_case {
                 a_stamp_is_put_where_the_offset_says,
                 offsets_that_point_outside_are_refused,
                 a_stamp_that_never_came_to_be_fails_with_its_transaction,
-                keys_stamped_up_to_the_read_version_stay_readable,
+                keys_stamped_before_the_read_version_stay_readable,
             }
             watches {
                 a_watch_fires_after_a_change_and_not_before,

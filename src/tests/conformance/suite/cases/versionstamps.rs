@@ -122,8 +122,10 @@ pub(crate) async fn a_stamp_that_never_came_to_be_fails_with_its_transaction(it:
     assert_eq!(it.dump().await, ["a=2"]);
 }
 
-pub(crate) async fn keys_stamped_up_to_the_read_version_stay_readable(it: &Setup) {
+pub(crate) async fn keys_stamped_before_the_read_version_stay_readable(it: &Setup) {
     stamp_one(it, 1).await;
+    // The read version is that of a later commit.
+    it.write(&[("later", "")]).await;
     let tx = it.begin();
     tx.raw.raw().read_version().await.unwrap();
     tx.set_stamped_key("log/", "", "2").unwrap();
