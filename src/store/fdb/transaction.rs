@@ -460,12 +460,17 @@ impl Transact for FdbTransaction {
         let mut state = self.lock();
         let error = StoreError::new(StoreError::TRANSACTION_CANCELLED);
         state.epoch.end(error.clone());
-        if matches!(state.phase, Phase::Committed(..)) {
-            return;
-        }
-        if let Phase::Open(tx) = std::mem::replace(&mut state.phase, Phase::Ended(error)) {
-            drop(tx.cancel());
-        }
+        state.phase = match std::mem::replace(&mut state.phase, Phase::GivenUp) {
+            Phase::Open(tx) => {
+                drop(tx.cancel());
+                Phase::Ended(error)
+            }
+            Phase::BackingOff => Phase::Ended(error),
+            // What has been committed stays so; what was being committed still is, to whoever asks.
+            committed @ Phase::Committed(..) => committed,
+            Phase::Committing | Phase::Failed(_) | Phase::GivenUp => Phase::GivenUp,
+            Phase::Ended(before) => Phase::Ended(before),
+        };
     }
 }
 
