@@ -23,7 +23,7 @@
 //! # async fn deliver(to: &str, token: u64) -> Result<String, TaskFailure> { Ok(format!("{to} {token}")) }
 //!
 //! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
-//! let worker = Worker::builder("http://127.0.0.1:7420")
+//! let worker = Worker::builder("http://127.0.0.1:7250")
 //!     .name("mailer-1")
 //!     .concurrency(64)
 //!     .queue("mail", send_mail)

@@ -314,7 +314,7 @@ mod tests {
     }
 
     fn good() -> WorkerBuilder {
-        Worker::builder("http://127.0.0.1:7420").queue("mail", nothing)
+        Worker::builder("http://127.0.0.1:7250").queue("mail", nothing)
     }
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
             check(good().label("k", "v".repeat(256))),
             check(good().concurrency(0)),
             check(good().concurrency(10_001)),
-            check(Worker::builder("http://127.0.0.1:7420")),
+            check(Worker::builder("http://127.0.0.1:7250")),
             check(good().queue("mail", nothing)),
             check(good().queue("a b", nothing)),
             check(good().queue_with(QueueOptions::new("b").concurrency_max(10_001), nothing)),

@@ -92,7 +92,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         }
     }
     let sustained = if options.sustained > 0.0 { Some(sustained(&options).await?) } else { None };
-    let reads = reads::measure(&options)?;
+    let reads = reads::measure(&options).await?;
     report::print(&Report { machine: Machine::this(), settings: options, commits, sustained, reads })
 }
 

@@ -16,14 +16,14 @@ const BATCHES: [usize; 2] = [1, 100];
 const THREADS: [usize; 2] = [1, 2];
 
 /// All combinations, in interleaved rounds.
-pub(super) fn measure(options: &Options) -> Result<Vec<ReadCell>, String> {
+pub(super) async fn measure(options: &Options) -> Result<Vec<ReadCell>, String> {
     let mut cells = Vec::new();
     for place in ["window", "base"] {
         let folder = options.folder()?;
         // From the window: it keeps everything for ten minutes. From the base: for a moment.
         let window_ms = if place == "window" { 600_000 } else { 1000 };
         let (engine, _) = open(folder.path(), EmbeddedOptions { window_ms, ..EmbeddedOptions::default() })?;
-        let keys = fill(&engine, options)?;
+        let keys = fill(&engine, options).await?;
         while place == "base" && engine.stats().window_bytes > 0 {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
@@ -40,15 +40,14 @@ pub(super) fn measure(options: &Options) -> Result<Vec<ReadCell>, String> {
     Ok(cells)
 }
 
-fn fill(engine: &EmbeddedEngine, options: &Options) -> Result<Vec<Bytes>, String> {
+async fn fill(engine: &EmbeddedEngine, options: &Options) -> Result<Vec<Bytes>, String> {
     let mut source = Keys::new(0);
     let keys: Vec<Bytes> = (0..options.read_keys.max(1)).map(|_| source.next()).collect();
     let value = Bytes::from(vec![7; options.value_bytes]);
     for part in keys.chunks(1000) {
         let mutations = part.iter().map(|key| Mutation::Set(key.clone(), value.clone())).collect();
         let commit = engine.commit(CommitRequest { mutations, ..CommitRequest::default() });
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::block_in_place(|| runtime.block_on(commit)).map_err(|error| error.to_string())?;
+        commit.await.map_err(|error| error.to_string())?;
     }
     Ok(keys)
 }

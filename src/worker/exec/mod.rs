@@ -21,7 +21,7 @@
 //! use escapement::worker::{Worker, exec::ExecHandler};
 //!
 //! # fn make() -> Result<(), Box<dyn std::error::Error>> {
-//! let worker = Worker::builder("http://127.0.0.1:7420").queue("exec", ExecHandler::new()).build()?;
+//! let worker = Worker::builder("http://127.0.0.1:7250").queue("exec", ExecHandler::new()).build()?;
 //! # Ok(())
 //! # }
 //! ```

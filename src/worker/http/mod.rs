@@ -21,7 +21,7 @@
 //!
 //! # fn make() -> Result<(), Box<dyn std::error::Error>> {
 //! let hooks = HttpHandler::per_task()?.allow_hosts(["hooks.example.org", "*.internal.example"]);
-//! let worker = Worker::builder("http://127.0.0.1:7420").queue("http", hooks).build()?;
+//! let worker = Worker::builder("http://127.0.0.1:7250").queue("http", hooks).build()?;
 //! # Ok(())
 //! # }
 //! ```
