@@ -33,8 +33,9 @@ const BEFORE_MS: i64 = 20_000;
 const SCENARIO: &str = "ESCAPEMENT_SIM_SCENARIO";
 const SEED: u64 = 11;
 
-/// The way of a task to its handler: a transaction and a message, each of a few milliseconds.
-const ON_THE_WAY: Duration = Duration::from_millis(60);
+/// From the decision to fire until the handler begins: read version, reads and commit are a round trip of up to 20 ms
+/// each, the assignment goes one way, and timers tick in milliseconds.
+const ON_THE_WAY: Duration = Duration::from_millis(80);
 
 #[derive(Clone, Copy, Debug)]
 struct Scenario {
