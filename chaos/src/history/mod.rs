@@ -9,13 +9,15 @@
 //! The types here share none with the scheduler. A checker that understood a record the way
 //! the code under test does would repeat its mistakes.
 
+mod change;
 mod event;
 mod file;
 mod scale;
 mod tasks;
 
+pub use change::Change;
 pub use event::{
-    AttemptRow, CancelAnswer, Change, EndState, Event, HandlerEnd, NodeChange, NodeName, ScheduleAction, Submission,
+    AttemptRow, CancelAnswer, EndState, Event, HandlerEnd, NodeChange, NodeName, ScheduleAction, Submission,
     SubmitAnswer, TrueTime, What,
 };
 pub use file::{ReadError, Recorder};
