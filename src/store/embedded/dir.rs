@@ -20,7 +20,15 @@ const READY: &str = "ready";
 /// Holds the directory until dropped; the kernel lets go of it when the process dies.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    _file: fs::File,
+    file: fs::File,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that is between fork and exec has the same open
+        // file description, and with it the lock, for a moment longer.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Takes the directory, which is created if needed.
@@ -44,7 +52,7 @@ pub(super) fn lock(dir: &Path) -> Result<DirLock, OpenError> {
     }
     let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     noted.map_err(OpenError::io("write", path))?;
-    Ok(DirLock { _file: file })
+    Ok(DirLock { file })
 }
 
 /// Whether the directory is new (or its first start did not come to its end).
@@ -96,4 +104,21 @@ fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_was_let_go_is_free_even_while_a_forked_child_has_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        assert!(matches!(lock(dir.path()), Err(OpenError::Locked { .. })));
+        // What a child has between fork and exec: the same open file description.
+        let inherited = held.file.try_clone().unwrap();
+        drop(held);
+        let again = lock(dir.path()).unwrap();
+        drop((again, inherited));
+    }
 }
