@@ -315,4 +315,6 @@ pub struct ScheduleView {
     pub last: Option<Timestamp>,
     /// Occurrences that became tasks.
     pub occurrences: u64,
+    /// How often it was paused or resumed.
+    pub revision: u64,
 }

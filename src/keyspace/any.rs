@@ -35,6 +35,8 @@ pub enum Key {
     Idempotency { namespace: Namespace, key: String },
     /// See [`Kind::Schedule`].
     Schedule { namespace: Namespace, id: ScheduleId },
+    /// See [`Kind::ScheduleDeletion`].
+    ScheduleDeletion { namespace: Namespace, id: ScheduleId },
     /// See [`Kind::Tick`].
     Tick { shard: ShardId, at: Timestamp, uid: ScheduleUid },
 }
@@ -55,6 +57,7 @@ impl Key {
             Self::Lease { .. } => Kind::Lease,
             Self::Idempotency { .. } => Kind::Idempotency,
             Self::Schedule { .. } => Kind::Schedule,
+            Self::ScheduleDeletion { .. } => Kind::ScheduleDeletion,
             Self::Tick { .. } => Kind::Tick,
         }
     }
@@ -74,6 +77,7 @@ impl Key {
             Self::Lease { shard, task } => super::lease(*shard, *task),
             Self::Idempotency { namespace, key } => super::idempotency(namespace, key),
             Self::Schedule { namespace, id } => super::schedule(namespace, id),
+            Self::ScheduleDeletion { namespace, id } => super::schedule_deletion(namespace, id),
             Self::Tick { shard, at, uid } => super::tick(*shard, *at, *uid),
         }
     }
@@ -90,6 +94,11 @@ impl Key {
         let texts = || parse::<(u32, Cow<'_, str>, Cow<'_, str>)>(&[kind], bytes).map(|(_, one, two)| (one, two));
         let bad = |what: String| malformed(kind.name(), bytes, what);
         let namespace = |text: &str| Namespace::new(text).map_err(|error| bad(error.to_string()));
+        let of_schedule = || {
+            let (own, id) = texts()?;
+            let id = ScheduleId::new(&id).map_err(|error| bad(error.to_string()))?;
+            Ok((namespace(&own)?, id))
+        };
         Ok(match kind {
             Kind::Cluster => parse::<(u32,)>(&[kind], bytes).map(|_| Self::Cluster)?,
             Kind::Member => Self::Member { session: parse_member(bytes)? },
@@ -108,11 +117,8 @@ impl Key {
                 let (own, key) = texts()?;
                 Self::Idempotency { namespace: namespace(&own)?, key: key.into_owned() }
             }
-            Kind::Schedule => {
-                let (own, id) = texts()?;
-                let id = ScheduleId::new(&id).map_err(|error| bad(error.to_string()))?;
-                Self::Schedule { namespace: namespace(&own)?, id }
-            }
+            Kind::Schedule => of_schedule().map(|(namespace, id)| Self::Schedule { namespace, id })?,
+            Kind::ScheduleDeletion => of_schedule().map(|(namespace, id)| Self::ScheduleDeletion { namespace, id })?,
             Kind::Tick => {
                 let (_, shard, ..): (u32, u32, i64, Uuid) = parse(&[kind], bytes)?;
                 let (at, uid) = parse_tick(bytes)?;

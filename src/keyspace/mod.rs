@@ -203,6 +203,11 @@ pub fn schedule(namespace: &Namespace, id: &ScheduleId) -> Bytes {
     key(&(Kind::Schedule.code(), namespace.as_str(), id.as_str()))
 }
 
+/// The last schedule that was deleted under this id.
+pub fn schedule_deletion(namespace: &Namespace, id: &ScheduleId) -> Bytes {
+    key(&(Kind::ScheduleDeletion.code(), namespace.as_str(), id.as_str()))
+}
+
 /// A namespace's schedules from `after` (exclusive) on, in id order.
 pub fn schedules(namespace: &Namespace, after: Option<&ScheduleId>) -> RangeOptions {
     let mut range = range_of(&(Kind::Schedule.code(), namespace.as_str()));

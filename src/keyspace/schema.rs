@@ -111,6 +111,8 @@ kinds! {
     Schedule = 12 "schedule" [Text "namespace", Text "schedule id"] Record "ScheduleRecord";
     /// The next instant of a schedule.
     Tick = 13 "tick" [Number "shard", Instant "next instant", Id "schedule uid"] Record "TickRecord";
+    /// The last schedule deleted under an id.
+    ScheduleDeletion = 14 "schedule deletion" [Text "namespace", Text "schedule id"] Record "ScheduleDeletionRecord";
 }
 
 impl Kind {

@@ -15,7 +15,7 @@ use prost::Message;
 
 pub use cluster::{Cluster, Member, ShardLease};
 pub use lease::{DueEntry, Lease};
-pub use schedule::{ScheduleRow, Tick};
+pub use schedule::{ScheduleDeletion, ScheduleRow, Tick};
 pub use task::{Head, IdempotencyRow, PayloadMeta, StoredTask, TaskStateCode, chunks};
 
 use crate::keyspace;

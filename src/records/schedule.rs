@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use escapement_engine::{ScheduleUid, Timestamp, name::Namespace, name::ScheduleId};
-use escapement_proto::records::{IntervalRecord, ScheduleRecord, TemplateRecord, TickRecord, schedule_record};
+use escapement_proto::records::{
+    IntervalRecord, ScheduleDeletionRecord, ScheduleRecord, TemplateRecord, TickRecord, schedule_record,
+};
 
 use super::{
     Record, RecordError, millis, read_namespace, read_priority, read_queue, read_schedule_id,
@@ -46,6 +48,7 @@ impl Record for ScheduleRow {
             last_ms: self.last.map(Timestamp::unix_ms),
             occurrences: self.occurrences,
             content_hash: spec.content_hash,
+            revision: self.revision,
         }
     }
 
@@ -83,6 +86,7 @@ impl Record for ScheduleRow {
             next: message.next_ms.map(Timestamp::from_unix_ms),
             last: message.last_ms.map(Timestamp::from_unix_ms),
             occurrences: message.occurrences,
+            revision: message.revision,
         })
     }
 }
@@ -133,6 +137,33 @@ fn read_state(code: u32) -> Result<ScheduleState, RecordError> {
         3 => ScheduleState::Finished,
         _ => return Err(RecordError::new(<ScheduleRow as Record>::NAME, format!("{code} is no state"))),
     })
+}
+
+/// The last schedule that was deleted under an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScheduleDeletion {
+    /// Which it was.
+    pub uid: ScheduleUid,
+    /// Deletions under this id, this one included; at least 1.
+    pub deletions: u64,
+}
+
+impl Record for ScheduleDeletion {
+    const NAME: &'static str = "schedule deletion";
+    type Message = ScheduleDeletionRecord;
+
+    fn to_message(&self) -> ScheduleDeletionRecord {
+        ScheduleDeletionRecord { uid: Bytes::copy_from_slice(self.uid.as_bytes()), deletions: self.deletions }
+    }
+
+    fn from_message(message: ScheduleDeletionRecord) -> Result<Self, RecordError> {
+        let wrong = |what: &str| RecordError::new(Self::NAME, what);
+        if message.deletions == 0 {
+            return Err(wrong("of no deletion"));
+        }
+        let uid = ScheduleUid::from_slice(&message.uid).ok_or_else(|| wrong("uid is not 16 bytes"))?;
+        Ok(Self { uid, deletions: message.deletions })
+    }
 }
 
 /// Behind a tick key: which schedule is due.

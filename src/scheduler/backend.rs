@@ -281,6 +281,7 @@ fn refused(refusal: Refusal) -> ApiError {
         Refusal::TaskEnded(..) => Reason::TaskAlreadyEnded,
         Refusal::ScheduleNotFound(_) => Reason::ScheduleNotFound,
         Refusal::ScheduleExists(_) => Reason::ScheduleExists,
+        Refusal::CreationUnknown(_) => Reason::OutcomeUnknown,
         Refusal::Record(_) | Refusal::Key(_) | Refusal::FormatTooNew { .. } | Refusal::Inconsistent(_) => {
             tracing::error!(%message, "the store holds what it cannot hold");
             Reason::Internal

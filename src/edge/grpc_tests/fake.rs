@@ -157,6 +157,7 @@ impl Backend for Fake {
             next: None,
             last: None,
             occurrences: 0,
+            revision: 0,
         };
         state.schedules.insert(key, view.clone());
         Ok((view, true))

@@ -34,7 +34,9 @@ fn plain(key: &Key) -> Vec<Plain> {
             Plain::Id(*task.as_bytes()),
         ],
         Key::Idempotency { namespace, key } => vec![text(namespace.as_str()), text(key)],
-        Key::Schedule { namespace, id } => vec![text(namespace.as_str()), text(id.as_str())],
+        Key::Schedule { namespace, id } | Key::ScheduleDeletion { namespace, id } => {
+            vec![text(namespace.as_str()), text(id.as_str())]
+        }
         Key::Tick { shard, at, uid } => vec![number(shard.0), instant(at), Plain::Id(*uid.as_bytes())],
     };
     [vec![number(key.kind().code())], parts].concat()
@@ -94,6 +96,8 @@ fn keys() -> impl Strategy<Value = Key> {
         (namespace(), text).prop_map(|(namespace, key)| Key::Idempotency { namespace, key }),
         (namespace(), name())
             .prop_map(|(namespace, id)| Key::Schedule { namespace, id: ScheduleId::new(&id).unwrap() }),
+        (namespace(), name())
+            .prop_map(|(namespace, id)| Key::ScheduleDeletion { namespace, id: ScheduleId::new(&id).unwrap() }),
         (shard(), instant(), id()).prop_map(|(shard, at, id)| Key::Tick {
             shard,
             at,

@@ -40,6 +40,7 @@ fn key(kind: Kind) -> Key {
         Kind::Lease => Key::Lease { shard, task },
         Kind::Idempotency => Key::Idempotency { namespace, key: "order 17".into() },
         Kind::Schedule => Key::Schedule { namespace, id: ScheduleId::new("nightly").unwrap() },
+        Kind::ScheduleDeletion => Key::ScheduleDeletion { namespace, id: ScheduleId::new("nightly").unwrap() },
         Kind::Tick => Key::Tick { shard, at: NOW, uid: ScheduleUid::from_parts(NOW, 9) },
     }
 }
@@ -66,6 +67,7 @@ fn schedule() -> ScheduleRow {
         next: Some(NOW),
         last: Some(NOW),
         occurrences: 3,
+        revision: 2,
     }
 }
 
@@ -98,6 +100,7 @@ fn value(kind: Kind) -> (Bytes, &'static str) {
         Kind::Lease => of(&lease()),
         Kind::Idempotency => of(&IdempotencyRow { task: task(), content_hash: 7, expires: NOW }),
         Kind::Schedule => of(&schedule()),
+        Kind::ScheduleDeletion => of(&ScheduleDeletion { uid: ScheduleUid::from_parts(NOW, 9), deletions: 2 }),
         Kind::Tick => of(&Tick { namespace: Namespace::default(), id: ScheduleId::new("nightly").unwrap() }),
     }
 }

@@ -227,8 +227,8 @@ pub(super) fn schedules() -> impl Strategy<Value = ScheduleRow> {
         },
     );
     let states = select(vec![ScheduleState::Active, ScheduleState::Paused, ScheduleState::Finished]);
-    (spec, any::<[u8; 16]>(), states, (instant(), instant(), option::of(instant())), any::<u64>()).prop_map(
-        |(spec, uid, state, (created, next, last), occurrences)| ScheduleRow {
+    (spec, any::<[u8; 16]>(), states, (instant(), instant(), option::of(instant())), any::<[u64; 2]>()).prop_map(
+        |(spec, uid, state, (created, next, last), [occurrences, revision])| ScheduleRow {
             spec,
             uid: ScheduleUid::from_bytes(uid),
             state,
@@ -236,8 +236,14 @@ pub(super) fn schedules() -> impl Strategy<Value = ScheduleRow> {
             next: (state == ScheduleState::Active).then_some(next),
             last,
             occurrences,
+            revision,
         },
     )
+}
+
+pub(super) fn schedule_deletions() -> impl Strategy<Value = ScheduleDeletion> {
+    (any::<[u8; 16]>(), 1..=u64::MAX)
+        .prop_map(|(uid, deletions)| ScheduleDeletion { uid: ScheduleUid::from_bytes(uid), deletions })
 }
 
 pub(super) fn ticks() -> impl Strategy<Value = Tick> {

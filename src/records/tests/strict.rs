@@ -98,5 +98,6 @@ every_record! {
     lease_records_read_back_and_damaged_ones_never_panic: Lease = leases();
     idempotency_records_read_back_and_damaged_ones_never_panic: IdempotencyRow = idempotencies();
     schedule_records_read_back_and_damaged_ones_never_panic: ScheduleRow = schedules();
+    schedule_deletion_records_read_back_and_damaged_ones_never_panic: ScheduleDeletion = schedule_deletions();
     tick_records_read_back_and_damaged_ones_never_panic: Tick = ticks();
 }

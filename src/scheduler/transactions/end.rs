@@ -12,7 +12,7 @@ use escapement_engine::{
 use super::{Body, Outcome, Ownership, Refusal, distinct_shards};
 use crate::{
     keyspace::{self, DueStream},
-    model::{Attempt, AttemptOutcome, Payload, TaskError, TaskState},
+    model::{Attempt, AttemptOutcome, Payload, TaskError, TaskState, Template},
     records::{DueEntry, Head, Lease, PayloadMeta, Record as _, StoredTask, chunks},
     store::{Database, Transaction, TransactionKind},
 };
@@ -107,7 +107,13 @@ async fn body(
             Some(lease) if holds(request, &lease) && !already(&outcomes, requests, request) => {
                 accept(tx, request, lease, extra, now)?
             }
-            lease => refuse(request, lease, extra.head, maybe_committed),
+            lease => match refuse(request, lease, extra.head.as_ref()) {
+                // An earlier try of this very batch was committed.
+                EndOutcome::Duplicate if maybe_committed => {
+                    EndOutcome::Accepted { retry: committed_retry(tx, request, extra.head).await? }
+                }
+                outcome => outcome,
+            },
         });
     }
     Ok(outcomes)
@@ -163,7 +169,7 @@ async fn read_extras(tx: &Transaction, requests: &[EndRequest], leases: &[Option
     Ok(extras)
 }
 
-fn refuse(request: &EndRequest, lease: Option<Lease>, head: Option<Head>, maybe_committed: bool) -> EndOutcome {
+fn refuse(request: &EndRequest, lease: Option<Lease>, head: Option<&Head>) -> EndOutcome {
     if let Some(lease) = lease {
         return match lease.token.cmp(&request.token) {
             std::cmp::Ordering::Greater => EndOutcome::Stale { current: lease.token },
@@ -178,16 +184,20 @@ fn refuse(request: &EndRequest, lease: Option<Lease>, head: Option<Head>, maybe_
     let last = head.last.as_ref().filter(|last| last.token == request.token && last.session == request.session);
     match last.and_then(|last| last.ended) {
         Some((_, AttemptOutcome::Cancelled)) => EndOutcome::Cancelled,
-        Some((_, outcome)) if by_request(outcome, &request.ending) => {
-            if !maybe_committed {
-                return EndOutcome::Duplicate;
-            }
-            // An earlier try of this very batch was committed.
-            EndOutcome::Accepted { retry: None }
-        }
+        Some((_, outcome)) if by_request(outcome, &request.ending) => EndOutcome::Duplicate,
         _ if head.state == TaskState::Cancelled => EndOutcome::Cancelled,
         _ => EndOutcome::Stale { current: head.token },
     }
+}
+
+/// The further attempt that an earlier try of this batch has arranged.
+async fn committed_retry(tx: &Transaction, request: &EndRequest, head: Option<Head>) -> Body<Option<Retry>> {
+    let Some(head) = head.filter(|head| head.state == TaskState::Scheduled) else { return Ok(None) };
+    let task = super::read_record::<StoredTask>(tx, keyspace::task(request.shard, request.id)).await?;
+    let task = task.ok_or_else(|| Refusal::Inconsistent(format!("a head of task {} without a task", request.id)))?;
+    let Template { queue, priority, .. } = task.template;
+    let stream = DueStream { shard: request.shard, namespace: task.namespace, queue, priority };
+    Ok(Some(Retry { stream, due: head.due, deadline: task.deadline }))
 }
 
 /// Whether an attempt that ended so was ended by a request like this one.

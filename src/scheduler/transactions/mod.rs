@@ -11,8 +11,12 @@ mod membership;
 mod read;
 mod scan;
 mod schedule;
+mod seen;
 mod submit;
 mod tick;
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -53,6 +57,8 @@ pub(crate) enum Refusal {
     ScheduleNotFound(ScheduleId),
     #[error("schedule {0} exists with other content")]
     ScheduleExists(ScheduleId),
+    #[error("schedule {0} was made and deleted by others meanwhile: look whether this one was made, too")]
+    CreationUnknown(ScheduleId),
     #[error(transparent)]
     Record(#[from] RecordError),
     #[error(transparent)]

@@ -1,18 +1,21 @@
 //! Schedules: made, read, paused, resumed, deleted. The next instant is always derived from
 //! the rule and the store, and stands in the tick index; pausing takes it out.
-
-use std::sync::{Arc, OnceLock};
+//!
+//! A try after an unknown commit must not do it again when the first did it and somebody else
+//! changed the schedule since. So each try that is certainly the first to be committed notes
+//! what it saw ([`Seen`]), and each later one compares: as it was seen, nothing was committed;
+//! otherwise the call has its place before the change that made the difference.
 
 use escapement_engine::{
     ScheduleUid, Timestamp,
     name::{Namespace, ScheduleId},
 };
 
-use super::{Body, Outcome, Refusal, read_record};
+use super::{Body, Outcome, Refusal, read_record, seen::Seen};
 use crate::{
     keyspace,
     model::{ScheduleSpec, ScheduleState},
-    records::{Record as _, ScheduleRow, Tick},
+    records::{Record as _, ScheduleDeletion, ScheduleRow, Tick},
     store::{Database, Transaction, TransactionKind},
 };
 
@@ -35,27 +38,44 @@ pub(crate) async fn create_schedule(
     uid: ScheduleUid,
     now: Timestamp,
 ) -> Outcome<(ScheduleRow, bool)> {
+    let seen = Seen::new();
     let committed = db
         .run(TransactionKind::idempotent("create-schedule"), |tx, attempt| {
-            let spec = spec.clone();
+            let (spec, seen) = (spec.clone(), seen.clone());
             async move {
-                let key = keyspace::schedule(&spec.namespace, &spec.id);
-                if let Some(row) = read_record::<ScheduleRow>(&tx, key).await? {
-                    if row.spec.content_hash != spec.content_hash {
-                        return Err(Refusal::ScheduleExists(spec.id).into());
-                    }
+                let found = read_record::<ScheduleRow>(&tx, keyspace::schedule(&spec.namespace, &spec.id)).await?;
+                let deletion = deletion(&tx, &spec.namespace, &spec.id).await?;
+                let deletions = deletion.map_or(0, |deletion| deletion.deletions);
+                let exists = found.is_some();
+                if let Some(row) = found.filter(|row| row.spec.content_hash == spec.content_hash) {
                     let own = attempt.maybe_committed && row.uid == uid;
                     return Ok((row, own));
                 }
                 let next = next_occurrence(&spec, now)?;
                 let state = if next.is_some() { ScheduleState::Active } else { ScheduleState::Finished };
-                let row = ScheduleRow { spec, uid, state, created: now, next, last: None, occurrences: 0 };
+                let row = ScheduleRow { spec, uid, state, created: now, next, last: None, occurrences: 0, revision: 0 };
+                // An earlier try made it, and somebody has deleted it since.
+                if deletion.is_some_and(|deletion| deletion.uid == uid) {
+                    return Ok((row, true));
+                }
+                // Of several deletions meanwhile only the last is known: one of the others may
+                // have been of what an earlier try made.
+                if deletions > seen.first(attempt, &deletions).saturating_add(1) {
+                    return Err(Refusal::CreationUnknown(row.spec.id).into());
+                }
+                if exists {
+                    return Err(Refusal::ScheduleExists(row.spec.id).into());
+                }
                 write(&tx, shards, &row)?;
                 Ok((row, true))
             }
         })
         .await?;
     Ok(committed.value)
+}
+
+async fn deletion(tx: &Transaction, namespace: &Namespace, id: &ScheduleId) -> Body<Option<ScheduleDeletion>> {
+    read_record(tx, keyspace::schedule_deletion(namespace, id)).await
 }
 
 /// Writes a schedule and its tick.
@@ -158,46 +178,56 @@ async fn change(
     id: &ScheduleId,
     edit: impl Fn(&mut ScheduleRow) -> Result<(), Refusal> + Send + Sync,
 ) -> Outcome<ScheduleRow> {
-    let edit = &edit;
+    let (edit, seen) = (&edit, Seen::new());
     let committed = db
-        .run(TransactionKind::idempotent(name), |tx, _| {
-            let (namespace, id) = (namespace.clone(), id.clone());
+        .run(TransactionKind::idempotent(name), |tx, attempt| {
+            let (namespace, id, seen) = (namespace.clone(), id.clone(), seen.clone());
             async move {
-                let before = existing(&tx, &namespace, &id).await?;
-                let mut after = before.clone();
-                edit(&mut after)?;
-                if after != before {
-                    rewrite(&tx, shards, &before, &after)?;
+                let before = read_record::<ScheduleRow>(&tx, keyspace::schedule(&namespace, &id)).await?;
+                let first = seen.first(attempt, &before).ok_or_else(|| Refusal::ScheduleNotFound(id.clone()))?;
+                let mut after = before.as_ref().filter(|row| is_unchanged(row, &first)).cloned();
+                let Some(after) = &mut after else {
+                    // Somebody changed or deleted it after the first try, or that try itself did.
+                    let mut changed = first;
+                    edit(&mut changed)?;
+                    return Ok(before.filter(|row| row.uid == changed.uid).unwrap_or(changed));
+                };
+                edit(after)?;
+                if let Some(before) = before.filter(|before| before != after) {
+                    after.revision += 1;
+                    rewrite(&tx, shards, &before, after)?;
                 }
-                Ok(after)
+                Ok(after.clone())
             }
         })
         .await?;
     Ok(committed.value)
 }
 
+/// Whether nobody but its own ticks has changed the schedule.
+fn is_unchanged(row: &ScheduleRow, first: &ScheduleRow) -> bool {
+    (row.uid, row.revision) == (first.uid, first.revision)
+}
+
 /// Deletes a schedule. The tasks that it made stay.
 pub(crate) async fn delete_schedule(db: &Database, shards: u32, namespace: &Namespace, id: &ScheduleId) -> Outcome<()> {
-    // The schedule that the first try found: a later one of the same id is another schedule.
-    let found = Arc::new(OnceLock::new());
+    let seen = Seen::new();
     db.run(TransactionKind::idempotent("delete-schedule"), |tx, attempt| {
-        let (namespace, id, found) = (namespace.clone(), id.clone(), Arc::clone(&found));
+        let (namespace, id, seen) = (namespace.clone(), id.clone(), seen.clone());
         async move {
             let row = read_record::<ScheduleRow>(&tx, keyspace::schedule(&namespace, &id)).await?;
-            match row {
-                Some(row) if attempt.maybe_committed && *found.get_or_init(|| row.uid) != row.uid => Ok(()),
-                Some(row) => {
-                    found.get_or_init(|| row.uid);
-                    tx.clear(keyspace::schedule(&namespace, &id))?;
-                    if let Some(next) = row.next {
-                        tx.clear(keyspace::tick(row.uid.shard(shards), next, row.uid))?;
-                    }
-                    Ok(())
-                }
-                // An earlier try may have deleted it.
-                None if attempt.maybe_committed => Ok(()),
-                None => Err(Refusal::ScheduleNotFound(id).into()),
+            let first = seen.first(attempt, &row.as_ref().map(|row| row.uid));
+            let first = first.ok_or_else(|| Refusal::ScheduleNotFound(id.clone()))?;
+            // Gone, or another schedule of the same id: the one that was meant is deleted.
+            let Some(row) = row.filter(|row| row.uid == first) else { return Ok(()) };
+            let earlier = deletion(&tx, &namespace, &id).await?.map_or(0, |deletion| deletion.deletions);
+            let deletion = ScheduleDeletion { uid: row.uid, deletions: earlier.saturating_add(1) };
+            tx.set(keyspace::schedule_deletion(&namespace, &id), deletion.encode())?;
+            tx.clear(keyspace::schedule(&namespace, &id))?;
+            if let Some(next) = row.next {
+                tx.clear(keyspace::tick(row.uid.shard(shards), next, row.uid))?;
             }
+            Ok(())
         }
     })
     .await

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use escapement_engine::{TaskId, Timestamp};
 
-use super::{Body, Outcome};
+use super::{Body, Outcome, seen::Seen};
 use crate::{
     keyspace::{self, DueStream},
     model::NewTask,
@@ -38,16 +38,27 @@ const SUBMIT: TransactionKind = TransactionKind::idempotent("submit");
 /// Commits a batch of tasks. Reading their keys first is both the check against double ids
 /// and the marker of an earlier try.
 pub(crate) async fn submit(db: &Database, shards: u32, tasks: Arc<[NewTask]>) -> Outcome<Vec<SubmitResult>> {
+    let seen = Seen::new();
     let committed = db
         .run(SUBMIT, |tx, attempt| {
-            let tasks = Arc::clone(&tasks);
-            async move { body(&tx, shards, &tasks, attempt.maybe_committed).await }
+            let (tasks, seen) = (Arc::clone(&tasks), seen.clone());
+            async move {
+                let mut results = body(&tx, shards, &tasks).await?;
+                // What an earlier try of this very transaction wrote is new to the caller.
+                let first = seen.first(attempt, &results);
+                for ((result, first), task) in results.iter_mut().zip(first).zip(tasks.iter()) {
+                    if let (Ok(result), Ok(first)) = (result, first) {
+                        result.created |= first.created && result.id == task.id;
+                    }
+                }
+                Ok(results)
+            }
         })
         .await?;
     Ok(committed.value)
 }
 
-async fn body(tx: &Transaction, shards: u32, tasks: &[NewTask], maybe_committed: bool) -> Body<Vec<SubmitResult>> {
+async fn body(tx: &Transaction, shards: u32, tasks: &[NewTask]) -> Body<Vec<SubmitResult>> {
     let keyed = tasks.iter().filter_map(idempotency_key);
     let keys = tasks.iter().map(|task| keyspace::task(task.id.shard(shards), task.id)).chain(keyed).collect();
     let mut values = tx.get_many(keys).await?;
@@ -68,8 +79,7 @@ async fn body(tx: &Transaction, shards: u32, tasks: &[NewTask], maybe_committed:
                 batch.note(task);
                 Ok(Submitted { id: task.id, due: task.due, created: true })
             }
-            // What an earlier try of this very transaction wrote is new to the caller.
-            Known::Same { id, due: Some(due) } => Ok(Submitted { id, due, created: maybe_committed && id == task.id }),
+            Known::Same { id, due: Some(due) } => Ok(Submitted { id, due, created: false }),
             Known::Same { id, due: None } => {
                 let stored = super::read_record::<StoredTask>(tx, keyspace::task(id.shard(shards), id)).await?;
                 Ok(Submitted { id, due: stored.map_or(task.due, |it| it.due), created: false })

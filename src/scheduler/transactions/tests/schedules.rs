@@ -1,0 +1,193 @@
+//! Schedules that somebody else changes between a commit of unknown outcome and the next try.
+
+use escapement_engine::{ScheduleUid, name::Namespace};
+
+use super::{unlucky::Fate, *};
+use crate::model::{RuleSpec, ScheduleSpec, ScheduleState};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn spec(content_hash: u64) -> ScheduleSpec {
+    ScheduleSpec {
+        id: ScheduleId::new("nightly").unwrap(),
+        namespace: Namespace::default(),
+        rule: RuleSpec::Interval { every: MINUTE, anchor: NOW },
+        time_zone: "UTC".into(),
+        template: template("night"),
+        deadline_after: None,
+        start: None,
+        end: None,
+        content_hash,
+    }
+}
+
+fn uid(number: u128) -> ScheduleUid {
+    ScheduleUid::from_parts(NOW, number)
+}
+
+fn create(db: &Database, content: u64, number: u128) -> Outcome<(crate::records::ScheduleRow, bool)> {
+    ready(create_schedule(db, SHARDS, &spec(content), uid(number), NOW))
+}
+
+fn pause(db: &Database) -> ScheduleState {
+    ready(pause_schedule(db, SHARDS, &spec(0).namespace, &spec(0).id)).unwrap().state
+}
+
+fn resume(db: &Database) -> ScheduleState {
+    ready(resume_schedule(db, SHARDS, &spec(0).namespace, &spec(0).id, NOW)).unwrap().state
+}
+
+fn delete(db: &Database) {
+    ready(delete_schedule(db, SHARDS, &spec(0).namespace, &spec(0).id)).unwrap();
+}
+
+/// Which schedule there is, and whether it makes tasks.
+fn found(db: &Database) -> Option<(ScheduleUid, ScheduleState)> {
+    let found = ready(get_schedule(db, &spec(0).namespace, &spec(0).id));
+    let ticks = (0..SHARDS).map(|shard| ready(read_ticks(db, ShardId(shard), None)).unwrap().rows.len()).sum::<usize>();
+    let found = found.ok().map(|row| (row.uid, row.state));
+    assert_eq!(
+        ticks,
+        usize::from(found.is_some_and(|(_, state)| state == ScheduleState::Active)),
+        "one tick if active"
+    );
+    found
+}
+
+fn refusal<T>(outcome: Outcome<T>) -> Refusal {
+    match outcome {
+        Err(RunError::Refused(refusal)) => refusal,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("not refused"),
+    }
+}
+
+#[test]
+fn a_schedule_that_was_made_and_then_deleted_by_somebody_else_does_not_come_back() {
+    let it = setup();
+    let other = it.other.clone();
+    it.unlucky.strike(0, Fate::Done, Some(Box::new(move || delete(&other))));
+    let (row, created) = create(&it.db, 1, 1).unwrap();
+    assert_eq!((row.uid, created), (uid(1), true));
+    assert_eq!(found(&it.other), None);
+}
+
+#[test]
+fn a_schedule_that_was_not_made_is_made_although_another_of_its_name_came_and_went() {
+    let it = setup();
+    let other = it.other.clone();
+    let meanwhile = move || {
+        create(&other, 2, 2).unwrap();
+        delete(&other);
+    };
+    it.unlucky.strike(0, Fate::NotDone, Some(Box::new(meanwhile)));
+    assert!(create(&it.db, 1, 1).unwrap().1);
+    assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Active)));
+}
+
+#[test]
+fn where_nobody_can_tell_whether_a_schedule_was_made_the_answer_says_so_and_changes_nothing() {
+    for fate in [Fate::Done, Fate::NotDone] {
+        let it = setup();
+        let other = it.other.clone();
+        let meanwhile = move || {
+            if fate == Fate::NotDone {
+                create(&other, 2, 2).unwrap();
+            }
+            delete(&other);
+            create(&other, 3, 3).unwrap();
+            delete(&other);
+        };
+        it.unlucky.strike(0, fate, Some(Box::new(meanwhile)));
+        assert_eq!(refusal(create(&it.db, 1, 1)), Refusal::CreationUnknown(spec(1).id), "{fate:?}");
+        assert_eq!(found(&it.other), None, "{fate:?}");
+    }
+}
+
+#[test]
+fn another_schedule_of_the_same_name_is_neither_taken_for_the_own_one_nor_replaced() {
+    let it = setup();
+    let other = it.other.clone();
+    it.unlucky.strike(0, Fate::NotDone, Some(Box::new(move || drop(create(&other, 2, 2).unwrap()))));
+    assert_eq!(refusal(create(&it.db, 1, 1)), Refusal::ScheduleExists(spec(1).id));
+    assert_eq!(found(&it.other), Some((uid(2), ScheduleState::Active)));
+}
+
+#[test]
+fn a_pause_that_somebody_resumed_is_not_done_again() {
+    let it = setup();
+    create(&it.db, 1, 1).unwrap();
+    let other = it.other.clone();
+    it.unlucky.strike(0, Fate::Done, Some(Box::new(move || assert_eq!(resume(&other), ScheduleState::Active))));
+    pause(&it.db);
+    assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Active)));
+}
+
+#[test]
+fn a_resumption_that_somebody_paused_is_not_done_again() {
+    let it = setup();
+    create(&it.db, 1, 1).unwrap();
+    pause(&it.db);
+    let other = it.other.clone();
+    it.unlucky.strike(0, Fate::Done, Some(Box::new(move || assert_eq!(pause(&other), ScheduleState::Paused))));
+    resume(&it.db);
+    assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Paused)));
+}
+
+#[test]
+fn a_pause_does_not_reach_a_later_schedule_of_the_same_name() {
+    let it = setup();
+    create(&it.db, 1, 1).unwrap();
+    let other = it.other.clone();
+    let meanwhile = move || {
+        delete(&other);
+        create(&other, 2, 2).unwrap();
+    };
+    it.unlucky.strike(0, Fate::Done, Some(Box::new(meanwhile)));
+    assert_eq!(pause(&it.db), ScheduleState::Paused);
+    assert_eq!(found(&it.other), Some((uid(2), ScheduleState::Active)));
+}
+
+#[test]
+fn a_pause_is_done_although_the_schedule_ticked_meanwhile() {
+    for fate in Fate::UNKNOWN {
+        let it = setup();
+        create(&it.db, 1, 1).unwrap();
+        ready(take_shards(&it.db, SessionId::from_parts(NOW, 1), SHARDS, Takeover::All)).unwrap();
+        let other = it.other.clone();
+        let meanwhile = move || {
+            let shards = Arc::new((0..SHARDS).map(|it| (ShardId(it), escapement_engine::Epoch(1))).collect());
+            let ownership = Ownership { session: SessionId::from_parts(NOW, 1), shards };
+            let due = DueTick { shard: uid(1).shard(SHARDS), at: after(MINUTE), uid: uid(1) };
+            drop(ready(tick(&other, &ownership, SHARDS, [due].into(), after(MINUTE), 5)).unwrap());
+        };
+        it.unlucky.strike(0, fate, Some(Box::new(meanwhile)));
+        assert_eq!(pause(&it.db), ScheduleState::Paused, "{fate:?}");
+        assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Paused)), "{fate:?}");
+    }
+}
+
+#[test]
+fn a_deletion_does_not_reach_a_later_schedule_of_the_same_name() {
+    let it = setup();
+    create(&it.db, 1, 1).unwrap();
+    let other = it.other.clone();
+    it.unlucky.strike(0, Fate::Done, Some(Box::new(move || drop(create(&other, 1, 2).unwrap()))));
+    delete(&it.db);
+    assert_eq!(found(&it.other), Some((uid(2), ScheduleState::Active)));
+}
+
+#[test]
+fn a_deletion_that_conflicted_first_deletes_what_it_then_found() {
+    let it = setup();
+    create(&it.db, 1, 1).unwrap();
+    let (unlucky, other) = (Arc::clone(&it.unlucky), it.other.clone());
+    let meanwhile = move || {
+        delete(&other);
+        create(&other, 2, 2).unwrap();
+        unlucky.strike(0, Fate::NotDone, None);
+    };
+    it.unlucky.strike(0, Fate::Overtaken, Some(Box::new(meanwhile)));
+    delete(&it.db);
+    assert_eq!(found(&it.other), None);
+}
