@@ -25,6 +25,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::{
+    hiccups::{MachinePauses, Watch},
     machine::{Machine, ProcessUse, disk_bytes},
     process::{ServerOptions, ServerProcess},
 };
@@ -84,6 +85,7 @@ struct Report {
     lateness_p99_ms: f64,
     lateness_p999_ms: f64,
     lateness_max_ms: f64,
+    machine_meanwhile: MachinePauses,
 }
 
 /// What the handlers saw.
@@ -113,9 +115,11 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(|error| error.to_string())?;
     let seen =
         Arc::new(Seen { lateness_us: Mutex::new(histogram), fired: AtomicU64::new(0), early: AtomicU64::new(0) });
+    let watch = Watch::start(scratch.path())?;
     work(&server.endpoint(), &options, &seen, &clock).await?;
+    let meanwhile = watch.finish()?;
     let report = report(options, took, after_submit, ProcessUse::of(server.pid()), disk, &seen);
-    print(&report)
+    print(&Report { machine_meanwhile: meanwhile, ..report })
 }
 
 async fn submit(endpoint: &str, options: &Options, first_due: Timestamp) -> Result<(), String> {
@@ -227,6 +231,7 @@ fn report(
         lateness_p99_ms: quantile(0.99),
         lateness_p999_ms: quantile(0.999),
         lateness_max_ms: lateness.max() as f64 / 1000.0,
+        machine_meanwhile: MachinePauses::default(),
         settings,
     }
 }
@@ -249,5 +254,6 @@ fn print(report: &Report) -> Result<(), String> {
     println!("lateness p99       {:>12.2} ms", report.lateness_p99_ms);
     println!("lateness p99.9     {:>12.2} ms", report.lateness_p999_ms);
     println!("lateness max       {:>12.2} ms", report.lateness_max_ms);
+    report.machine_meanwhile.print();
     Ok(())
 }

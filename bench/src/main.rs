@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "results go to standard output")]
 
+mod hiccups;
 mod lateness;
 mod machine;
 mod process;
