@@ -1,10 +1,26 @@
 //! S7: after an acknowledged cancellation no attempt of the task starts, and none that ran is
-//! accepted.
+//! accepted; after an acknowledged pause or deletion of a schedule nothing of it falls due.
 
-use super::Findings;
+use super::{Findings, schedules::Schedule};
 use crate::history::{EndState, History};
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
+    tasks(history, findings);
+    schedules(history, findings);
+}
+
+fn schedules(history: &History, findings: &mut Findings) {
+    for (id, schedule) in Schedule::all(history) {
+        for nominal in schedule.made.keys() {
+            let Some(at) = history.header.scale.true_time(*nominal) else { continue };
+            if let Some(why) = schedule.inactive(at) {
+                findings.add(&id, at, format!("has an occurrence at {nominal}, {why}"));
+            }
+        }
+    }
+}
+
+fn tasks(history: &History, findings: &mut Findings) {
     for (id, task) in history.tasks() {
         let Some(cancelled) = task.cancelled else { continue };
         // What was on its way to its worker when the cancellation was committed may still
@@ -29,7 +45,10 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
 mod tests {
     use crate::{
         checkers::testing::{Story, check_as},
-        history::EndState::{Cancelled, Succeeded},
+        history::{
+            EndState::{Cancelled, Succeeded},
+            ScheduleAction::{self, Delete, Pause, Resume},
+        },
     };
 
     #[test]
@@ -75,5 +94,28 @@ mod tests {
             }),
             1,
         );
+    }
+
+    #[test]
+    fn nothing_falls_due_of_a_schedule_that_is_paused_or_deleted_or_not_yet_made() {
+        let ended = |action: ScheduleAction, made: &'static [i64]| {
+            move |story: &mut Story| {
+                story.at_ms(20_000).every("s", 10_000).at_ms(60_000).schedule("s", action);
+                story.at_ms(120_000).occurrences("s", made);
+            }
+        };
+        check_as("S7", ended(Pause, &[30, 40, 50]), 0);
+        check_as("S7", ended(Pause, &[30, 40, 50, 70]), 1);
+        check_as("S7", ended(Delete, &[30, 80]), 1);
+        check_as("S7", ended(Delete, &[10]), 1);
+    }
+
+    #[test]
+    fn what_was_resumed_falls_due_again() {
+        let resumed = |story: &mut Story| {
+            story.at_ms(0).every("s", 10_000).at_ms(35_000).schedule("s", Pause);
+            story.at_ms(75_000).schedule("s", Resume).at_ms(120_000).occurrences("s", &[30, 50, 80, 110]);
+        };
+        check_as("S7", resumed, 1);
     }
 }

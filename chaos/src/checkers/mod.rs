@@ -4,16 +4,23 @@
 //! A checker that needs what the source of a history cannot see is not run, and the
 //! [`Report`] says so: silence is never a pass.
 
+mod apart;
 mod attempts;
 mod cancels;
+mod drains;
+mod durable;
 mod early;
 mod fencing;
 mod index;
 mod lost;
+mod occurrences;
+pub(crate) mod oracle;
+mod order;
 mod overlap;
+mod schedules;
 mod terminal;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::fmt;
 
@@ -82,9 +89,22 @@ const CHECKERS: &[Checker] = &[
         can_judge: |history| history.header.sees.handlers && history.header.rates_in_bounds,
         check: overlap::check,
     },
+    Checker {
+        invariant: "S6",
+        can_judge: |history| history.header.sees.tasks || history.header.sees.rows,
+        check: occurrences::check,
+    },
     Checker { invariant: "S7", can_judge: |history| history.header.sees.handlers, check: cancels::check },
     Checker { invariant: "S8", can_judge: |history| history.header.sees.rows, check: index::check },
     Checker { invariant: "S9", can_judge: |history| history.header.sees.tasks, check: attempts::check },
+    Checker { invariant: "S10", can_judge: |history| history.header.sees.commits, check: order::check },
+    Checker { invariant: "D1", can_judge: |history| history.header.sees.rows, check: durable::check },
+    Checker {
+        invariant: "L1",
+        can_judge: |history| history.header.sees.tasks && history.header.sees.handlers,
+        check: drains::check,
+    },
+    Checker { invariant: "L2", can_judge: apart::can_judge, check: apart::check },
 ];
 
 /// Runs every checker that the history lets judge.

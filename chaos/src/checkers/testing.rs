@@ -1,8 +1,8 @@
 //! Small histories, right and wrong.
 
 use crate::history::{
-    AttemptRow, CancelAnswer, Change, EndState, Event, HandlerEnd, Header, History, NodeChange, Sees, Submission,
-    SubmitAnswer, TimeScale, TrueTime, What,
+    AttemptRow, CancelAnswer, Change, EndState, Event, HandlerEnd, Header, History, NodeChange, ScheduleAction, Sees,
+    Submission, SubmitAnswer, TimeScale, TrueTime, What,
 };
 
 /// A history in the making. Time stands until it is set.
@@ -17,9 +17,7 @@ pub(crate) struct Story {
 /// Tells a story and judges it: so many violations of this invariant, and none of its own
 /// kind less.
 pub(crate) fn check_as(invariant: &str, tell: impl FnOnce(&mut Story), expected: usize) {
-    let mut story = Story::new();
-    tell(&mut story);
-    let history = History::new(story.header, story.events);
+    let history = Story::tell(tell);
     let mut written = Vec::new();
     history.write(&mut written).unwrap();
     let read = History::read(written.as_slice()).unwrap();
@@ -30,6 +28,13 @@ pub(crate) fn check_as(invariant: &str, tell: impl FnOnce(&mut Story), expected:
 }
 
 impl Story {
+    /// The history that the story tells.
+    pub(crate) fn tell(tell: impl FnOnce(&mut Self)) -> History {
+        let mut story = Self::new();
+        tell(&mut story);
+        History::new(story.header, story.events)
+    }
+
     fn new() -> Self {
         let header = Header {
             format: 1,
@@ -49,6 +54,11 @@ impl Story {
     fn add(&mut self, node: &str, what: What) -> &mut Self {
         self.events.push(Event { at: self.now, node: node.to_owned(), what });
         self
+    }
+
+    /// Any event, outside of all nodes.
+    pub(crate) fn what(&mut self, what: What) -> &mut Self {
+        self.add("", what)
     }
 
     pub(crate) fn at_ms(&mut self, ms: u64) -> &mut Self {
@@ -99,6 +109,49 @@ impl Story {
         self.add("client", What::CancelAnswered { op, id, answer: CancelAnswer::Cancelled })
     }
 
+    /// An acknowledged change of a schedule.
+    pub(crate) fn schedule(&mut self, schedule: &str, action: ScheduleAction) -> &mut Self {
+        self.schedule_call(schedule, action, true)
+    }
+
+    /// A change of a schedule of which nobody knows whether it happened.
+    pub(crate) fn schedule_unknown(&mut self, schedule: &str, action: ScheduleAction) -> &mut Self {
+        self.schedule_call(schedule, action, false)
+    }
+
+    fn schedule_call(&mut self, schedule: &str, action: ScheduleAction, ok: bool) -> &mut Self {
+        self.op += 1;
+        let (op, schedule) = (self.op, schedule.to_owned());
+        self.add("client", What::ScheduleCall { op, schedule: schedule.clone(), action });
+        self.add("client", What::ScheduleAnswered { op, schedule, ok, unknown: !ok })
+    }
+
+    /// Makes a schedule that counts from the beginning.
+    pub(crate) fn every(&mut self, schedule: &str, every_ms: u64) -> &mut Self {
+        let (cron, zone) = (String::new(), "UTC".to_owned());
+        self.schedule(schedule, ScheduleAction::Create { cron, every_ms, anchor_unix_ms: 0, zone })
+    }
+
+    pub(crate) fn cron(&mut self, schedule: &str, cron: &str, zone: &str) -> &mut Self {
+        let (cron, zone) = (cron.to_owned(), zone.to_owned());
+        self.schedule(schedule, ScheduleAction::Create { cron, every_ms: 0, anchor_unix_ms: 0, zone })
+    }
+
+    /// Occurrences at these seconds since the beginning, each a task that succeeded.
+    pub(crate) fn occurrences(&mut self, schedule: &str, at_s: &[i64]) -> &mut Self {
+        for at in at_s {
+            self.occurrence(schedule, *at, &format!("{schedule}-{at}"));
+        }
+        self
+    }
+
+    pub(crate) fn occurrence(&mut self, schedule: &str, at_s: i64, id: &str) -> &mut Self {
+        let nominal = self.header.scale.epoch_unix_ms + at_s * 1000;
+        let (id, schedule) = (id.to_owned(), schedule.to_owned());
+        let (state, nominal_unix_ms) = (EndState::Succeeded, Some(nominal));
+        self.add("", What::FinalTask { id, state, attempts: Vec::new(), schedule, nominal_unix_ms })
+    }
+
     /// A handler begins on the node that has the session's name.
     pub(crate) fn start(&mut self, id: &str, token: u64, session: &str, due_unix_ms: i64) -> &mut Self {
         let started = What::Started {
@@ -112,6 +165,21 @@ impl Story {
             nominal_unix_ms: None,
         };
         self.add(session, started)
+    }
+
+    /// The handler of an occurrence begins.
+    pub(crate) fn start_occurrence(&mut self, id: &str, schedule: &str, nominal_unix_ms: i64) -> &mut Self {
+        let started = What::Started {
+            id: id.to_owned(),
+            token: 1,
+            attempt: 1,
+            session: "w".to_owned(),
+            queue: "q".to_owned(),
+            due_unix_ms: nominal_unix_ms,
+            schedule: schedule.to_owned(),
+            nominal_unix_ms: Some(nominal_unix_ms),
+        };
+        self.add("w", started)
     }
 
     pub(crate) fn ended(&mut self, id: &str, token: u64, node: &str) -> &mut Self {
@@ -131,8 +199,19 @@ impl Story {
     }
 
     pub(crate) fn commit(&mut self, changes: Vec<Change>) -> &mut Self {
+        self.commit_of("", changes)
+    }
+
+    /// A commit whose client was not told of it.
+    pub(crate) fn commit_unheard(&mut self, changes: Vec<Change>) -> &mut Self {
         self.version += 1;
-        self.add("", What::Commit { version: self.version, batch_index: 0, acknowledged: true, changes })
+        self.add("", What::Commit { version: self.version, batch_index: 0, acknowledged: false, changes })
+    }
+
+    /// A commit that this node sent.
+    pub(crate) fn commit_of(&mut self, node: &str, changes: Vec<Change>) -> &mut Self {
+        self.version += 1;
+        self.add(node, What::Commit { version: self.version, batch_index: 0, acknowledged: true, changes })
     }
 
     pub(crate) fn rows(&mut self, rows: Vec<Change>) -> &mut Self {
