@@ -19,6 +19,8 @@ pub mod error;
 pub mod keyspace;
 #[cfg(feature = "server")]
 pub mod model;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 #[cfg(feature = "server")]
 pub mod records;
 pub mod rng;

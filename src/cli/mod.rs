@@ -128,6 +128,10 @@ fn run(cli: Cli, ui: Ui) -> Result<u8, CliError> {
     if let Command::Completions(args) = &cli.command {
         return completions::run(args, &mut Cli::command());
     }
+    #[cfg(feature = "planted-bugs")]
+    if let Some(bug) = crate::planted::from_environment().map_err(|error| CliError::usage(error, "Unset it."))? {
+        ui.note(format_args!("warning: this process has the planted bug {}: {}", bug.name(), bug.what()));
+    }
     let mut flags = cli.global.flags();
     match &cli.command {
         Command::Dev(args) => flags.extend(args.flags(&cli.global)?),

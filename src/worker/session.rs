@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use escapement_engine::{Monotonic, SessionId};
+use escapement_engine::{
+    Monotonic, SessionId,
+    planted::{Bug, planted},
+};
 use escapement_proto::v1::WorkerMessage;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
@@ -292,7 +295,9 @@ impl Session {
         }
         tracing::warn!(session = %self.id, running = self.book.running(), "lease ran out; handlers are stopped");
         self.lease = None;
-        self.book.lose_everything();
+        if !planted(Bug::HandlersOutliveLease) {
+            self.book.lose_everything();
+        }
         self.book.tally.leases_lost += 1;
         self.id = self.options.rng.session_id(self.options.clock.now());
         if self.link.has_introduced() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     Timestamp,
     limits::{ATTEMPTS_MAX, NON_RETRYABLE_ERRORS_MAX},
+    planted::{Bug, planted},
 };
 
 /// How often and how late a failed task is tried again. Exponential backoff with jitter, as
@@ -133,7 +134,7 @@ impl RetryPolicy {
         if failure.non_retryable || self.non_retryable_errors.iter().any(|kind| kind == failure.kind) {
             return AfterFailure::Failed;
         }
-        if failure.attempt >= self.max_attempts {
+        if failure.attempt >= self.max_attempts + u32::from(planted(Bug::AttemptsOffByOne)) {
             return AfterFailure::DeadLettered;
         }
         let wait = self.backoff(failure.attempt, random).max(failure.retry_after);

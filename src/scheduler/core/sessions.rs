@@ -2,17 +2,18 @@
 //! is silent for its whole lease, counted here from after it was last heard, loses what it
 //! holds.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use escapement_engine::{
-    SessionId, TaskId, Timestamp, Token,
+    Monotonic, SessionId, TaskId, Timestamp, Token,
     dispatch::SessionState,
     name::{Namespace, QueueName},
+    planted::{Bug, planted},
 };
 use escapement_proto::v1::{self, CancelCause, HeldAttempt, server_message};
 use tokio::sync::oneshot;
 
-use super::{Core, Now, Outbound, SessionEvent, SessionOpening};
+use super::{Core, Now, Outbound, SessionEvent, SessionOpening, unix_ms};
 use crate::{
     records::Lease,
     scheduler::{
@@ -47,6 +48,11 @@ impl Session {
     pub(super) fn outbound(&self) -> Option<&Outbound> {
         self.stream.as_ref().map(|stream| &stream.outbound)
     }
+}
+
+/// The clock by which silence is measured.
+fn silence_clock(now: Now) -> Monotonic {
+    if planted(Bug::LeaseByWallClock) { Monotonic::from_nanos(unix_ms(now.wall) * 1_000_000) } else { now.mono }
 }
 
 impl Core {
@@ -147,8 +153,9 @@ impl Core {
     }
 
     fn heard(&mut self, session: SessionId, now: Now) {
-        let until = now.mono.saturating_add(self.shared.options.session_lease);
-        self.silences.set(session, until.as_millis() + 1, ());
+        let options = &self.shared.options;
+        let renewal = if planted(Bug::SessionExpiresEarly) { options.renew_interval() } else { Duration::ZERO };
+        self.silent_after(session, options.session_lease - renewal, now);
     }
 
     /// A session that a lease names, before it has come back: it has its whole lease for that,
@@ -167,8 +174,11 @@ impl Core {
             credit_base: 0,
         };
         self.sessions.insert(lease.session, entry);
-        let until = now.mono.saturating_add(lease.session_lease);
-        self.silences.set(lease.session, until.as_millis() + 1, ());
+        self.silent_after(lease.session, lease.session_lease, now);
+    }
+
+    fn silent_after(&mut self, session: SessionId, lease: Duration, now: Now) {
+        self.silences.set(session, silence_clock(now).saturating_add(lease).as_millis() + 1, ());
     }
 
     /// Lets go of a stream whose worker does not read. It may come back within its lease.
@@ -183,7 +193,10 @@ impl Core {
 
     /// Takes back what silent sessions hold.
     pub(super) fn expire_sessions(&mut self, now: Now) {
-        for (session, ..) in self.silences.expired(now.mono.as_millis()) {
+        if planted(Bug::SilentSessionKept) {
+            return;
+        }
+        for (session, ..) in self.silences.expired(silence_clock(now).as_millis()) {
             let held = self.dispatcher.running_of(session);
             tracing::warn!(%session, attempts = held.len(), "worker session fell silent; its lease is out");
             let ends = held.iter().map(|(id, token)| self.expired(session, *id, *token)).collect();

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use escapement_engine::{
     SessionId, ShardId, TaskId, Timestamp, Token,
+    planted::{Bug, planted},
     retry::{AfterFailure, Failure},
 };
 
@@ -109,7 +110,7 @@ async fn body(
             }
             lease => match refuse(request, lease, extra.head.as_ref()) {
                 // An earlier try of this very batch was committed.
-                EndOutcome::Duplicate if maybe_committed => {
+                EndOutcome::Duplicate if maybe_committed || planted(Bug::DuplicateAccepted) => {
                     EndOutcome::Accepted { retry: committed_retry(tx, request, extra.head).await? }
                 }
                 outcome => outcome,
@@ -120,7 +121,7 @@ async fn body(
 }
 
 fn holds(request: &EndRequest, lease: &Lease) -> bool {
-    lease.token == request.token && lease.session == request.session
+    (lease.token == request.token && lease.session == request.session) || planted(Bug::CompletionNotChecked)
 }
 
 /// An earlier request of this batch has ended the same attempt.
@@ -302,7 +303,7 @@ fn after_failure(
 
 /// The attempt before this one stands in the head; it gets a row of its own now.
 fn keep_earlier(tx: &Transaction, request: &EndRequest, head: Option<Head>) -> Body<()> {
-    if let Some(last) = head.and_then(|head| head.last) {
+    if let Some(last) = head.and_then(|head| head.last).filter(|_| !planted(Bug::HistoryRowDropped)) {
         tx.set(keyspace::history(request.shard, request.id, last.number), last.encode())?;
     }
     Ok(())
@@ -322,7 +323,8 @@ fn write_result(tx: &Transaction, request: &EndRequest) -> Body<Option<PayloadMe
 fn write_retry(tx: &Transaction, request: &EndRequest, lease: Lease, due: Timestamp) -> Body<Retry> {
     let stream =
         DueStream { shard: request.shard, namespace: lease.namespace, queue: lease.queue, priority: lease.priority };
-    let entry = DueEntry { attempts: lease.attempt, token: lease.token, ..lease.entry };
+    let attempts = if planted(Bug::RetryForgetsAttempts) { 0 } else { lease.attempt };
+    let entry = DueEntry { attempts, token: lease.token, ..lease.entry };
     let value: Bytes = entry.encode();
     tx.set(stream.entry(due, request.id), value)?;
     Ok(Retry { stream, due, deadline: entry.deadline })

@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use escapement_engine::{SessionId, ShardId, TaskId, Timestamp, Token};
+use escapement_engine::{
+    SessionId, ShardId, TaskId, Timestamp, Token,
+    planted::{Bug, planted},
+};
 
 use super::{Body, Outcome, Ownership, distinct_shards};
 use crate::{
@@ -102,7 +105,7 @@ fn write_lease(tx: &Transaction, request: &FireRequest, entry: DueEntry, now: Ti
     let lease = Lease {
         session: request.session,
         worker_name: request.worker_name.as_ref().to_owned(),
-        token: entry.token.next(),
+        token: if planted(Bug::TokenNotRaised) { entry.token.max(Token(1)) } else { entry.token.next() },
         attempt: entry.attempts + 1,
         namespace: request.stream.namespace.clone(),
         queue: request.stream.queue.clone(),
@@ -112,7 +115,9 @@ fn write_lease(tx: &Transaction, request: &FireRequest, entry: DueEntry, now: Ti
         session_lease: request.session_lease,
         entry,
     };
-    tx.clear(request.stream.entry(request.due, request.id))?;
+    if !planted(Bug::DueEntryLeft) {
+        tx.clear(request.stream.entry(request.due, request.id))?;
+    }
     tx.set(keyspace::lease(request.stream.shard, request.id), lease.encode())?;
     Ok(FireOutcome::Fired(Box::new(FiredAttempt::of(request, lease))))
 }

@@ -9,6 +9,7 @@
 use escapement_engine::{
     ScheduleUid, Timestamp,
     name::{Namespace, ScheduleId},
+    planted::{Bug, planted},
 };
 
 use super::{Body, Outcome, Refusal, read_record, seen::Seen};
@@ -143,7 +144,7 @@ pub(crate) async fn pause_schedule(
     change(db, shards, "pause-schedule", namespace, id, |row| {
         if row.state == ScheduleState::Active {
             row.state = ScheduleState::Paused;
-            row.next = None;
+            row.next = row.next.filter(|_| planted(Bug::PauseKeepsTick));
         }
         Ok(())
     })

@@ -3,14 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use escapement_engine::{TaskId, Timestamp};
+use escapement_engine::{
+    TaskId, Timestamp,
+    planted::{Bug, planted},
+};
 
 use super::{Body, Outcome, seen::Seen};
 use crate::{
     keyspace::{self, DueStream},
     model::NewTask,
     records::{DueEntry, IdempotencyRow, Record as _, StoredTask, chunks},
-    store::{Database, Transaction, TransactionKind},
+    store::{Database, Transaction, TransactionKind, Try},
 };
 
 /// A task that is in the store.
@@ -43,7 +46,7 @@ pub(crate) async fn submit(db: &Database, shards: u32, tasks: Arc<[NewTask]>) ->
         .run(SUBMIT, |tx, attempt| {
             let (tasks, seen) = (Arc::clone(&tasks), seen.clone());
             async move {
-                let mut results = body(&tx, shards, &tasks).await?;
+                let mut results = body(&tx, shards, &tasks, attempt).await?;
                 // What an earlier try of this very transaction wrote is new to the caller.
                 let first = seen.first(attempt, &results);
                 for ((result, first), task) in results.iter_mut().zip(first).zip(tasks.iter()) {
@@ -58,7 +61,7 @@ pub(crate) async fn submit(db: &Database, shards: u32, tasks: Arc<[NewTask]>) ->
     Ok(committed.value)
 }
 
-async fn body(tx: &Transaction, shards: u32, tasks: &[NewTask]) -> Body<Vec<SubmitResult>> {
+async fn body(tx: &Transaction, shards: u32, tasks: &[NewTask], attempt: Try) -> Body<Vec<SubmitResult>> {
     let keyed = tasks.iter().filter_map(idempotency_key);
     let keys = tasks.iter().map(|task| keyspace::task(task.id.shard(shards), task.id)).chain(keyed).collect();
     let mut values = tx.get_many(keys).await?;
@@ -72,7 +75,10 @@ async fn body(tx: &Transaction, shards: u32, tasks: &[NewTask]) -> Body<Vec<Subm
             None => None,
         };
         let stored = stored.as_ref().map(StoredTask::decode).transpose()?;
-        let known = batch.find(task, stored.as_ref(), row);
+        let known = match attempt.maybe_committed && planted(Bug::RetriedWithoutMarker) {
+            true => Known::No,
+            false => batch.find(task, stored.as_ref(), row),
+        };
         let result = match known {
             Known::No => {
                 write_task(tx, shards, task)?;
@@ -160,7 +166,9 @@ pub(super) fn write_task(tx: &Transaction, shards: u32, task: &NewTask) -> Body<
     if let (Some(key), Some(idempotency)) = (idempotency_key(task), &task.idempotency) {
         let expires = task.submitted.saturating_add(idempotency.window);
         let row = IdempotencyRow { task: task.id, content_hash: task.content_hash, expires };
-        tx.set(key, row.encode())?;
+        if !planted(Bug::IdempotencyDropped) {
+            tx.set(key, row.encode())?;
+        }
     }
     Ok(())
 }

@@ -10,12 +10,14 @@ use jiff::{
 };
 
 use super::CronExpr;
+use crate::planted::{Bug, planted};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// The first occurrence after `after`, which must be a whole second. `None` at the end of jiff's time.
 pub(super) fn next_instant(expr: &CronExpr, tz: &TimeZone, after: Timestamp) -> Option<Timestamp> {
-    if expr.is_fixed_time() { next_fixed(expr, tz, after) } else { next_elapsed(expr, tz, after) }
+    let fixed = expr.is_fixed_time() && !planted(Bug::FoldFiredTwice);
+    if fixed { next_fixed(expr, tz, after) } else { next_elapsed(expr, tz, after) }
 }
 
 /// Each matching local time once: the first of two, or the end of the gap.
@@ -25,6 +27,9 @@ fn next_fixed(expr: &CronExpr, tz: &TimeZone, after: Timestamp) -> Option<Timest
         let local = expr.at_or_after(from)?;
         match tz.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => return offset.to_timestamp(local).ok(),
+            AmbiguousOffset::Gap { before, after: later } if planted(Bug::GapLost) => {
+                from = Shift::around(tz, local, before, later)?.shown_after;
+            }
             AmbiguousOffset::Gap { before, after: later } => {
                 return Some(Shift::around(tz, local, before, later)?.at);
             }

@@ -6,7 +6,11 @@
 
 use std::cmp::Ordering;
 
-use crate::{Timestamp, name::Priority};
+use crate::{
+    Timestamp,
+    name::Priority,
+    planted::{Bug, planted},
+};
 
 use super::entries::Entries;
 
@@ -29,9 +33,8 @@ pub(super) struct ReadyHeap {
 }
 
 fn order(entries: &Entries, a: Item, b: Item) -> Ordering {
-    (a.priority, a.due)
-        .cmp(&(b.priority, b.due))
-        .then_with(|| entries.id(a.slot).as_bytes().cmp(entries.id(b.slot).as_bytes()))
+    let rank = |item: Item| (if planted(Bug::PriorityIgnored) { Priority::Low } else { item.priority }, item.due);
+    rank(a).cmp(&rank(b)).then_with(|| entries.id(a.slot).as_bytes().cmp(entries.id(b.slot).as_bytes()))
 }
 
 impl ReadyHeap {

@@ -6,6 +6,7 @@ use super::table::{Leap, LeapTable, Sign};
 use crate::{
     Timestamp,
     cluster_time::{Bounds, LeapFlag, Stamp, step},
+    planted::{Bug, planted},
 };
 
 /// How long a clock may be a second fast after a leap second that it was not seen to make: a
@@ -99,7 +100,7 @@ impl Watch {
     /// What holds now. To be called at each look at the clock: steps are seen from one to the next.
     pub fn observe(&mut self, now: Stamp, bounds: &Bounds) -> Verdict {
         let last = self.last.replace(now);
-        if self.mode == Mode::Smear {
+        if self.mode == Mode::Smear || planted(Bug::LeapNotHeld) {
             return Verdict::default();
         }
         let step = last.map_or(0, |last| step(last, now));
