@@ -114,15 +114,8 @@ pub enum Drained {
     LeftOpen,
 }
 
-// Twice per lease at the least: a dead peer's streams are noticed, and their memory freed, even
-// when its machine vanished without a word.
 #[cfg(not(madsim))]
-pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-#[cfg(not(madsim))]
-pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-#[cfg(not(madsim))]
-mod runtime {
+pub(super) mod runtime {
     use tokio::net::TcpListener;
     use tonic::{
         service::Routes,
@@ -130,6 +123,11 @@ mod runtime {
     };
 
     use super::*;
+
+    // Twice per lease at the least: a dead peer's streams are noticed, and their memory freed,
+    // even when its machine vanished without a word.
+    pub(in crate::edge) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+    pub(in crate::edge) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// A socket that listens; connections wait in its backlog until [`Listener::serve`].
     #[derive(Debug)]

@@ -6,11 +6,6 @@ use escapement_proto::store::store_service_server::StoreServiceServer;
 use super::grpc::{Drained, Listener, ServeError, ServeOptions};
 use crate::store::remote::StoreServer;
 
-/// Bytes under way on one stream and on one connection: a large transaction need not wait for
-/// a window.
-#[cfg(not(madsim))]
-const WINDOW_BYTES: u32 = 8 << 20;
-
 #[cfg(not(madsim))]
 impl Listener {
     /// Serves a store until `shutdown` resolves; then says goodbye on its streams and waits
@@ -26,7 +21,10 @@ impl Listener {
     ) -> Result<Drained, ServeError> {
         use tonic::transport::{Server, server::TcpIncoming};
 
-        use super::grpc::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+        use super::grpc::runtime::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+
+        // Under way on one stream and on one connection: a large transaction need not wait.
+        const WINDOW_BYTES: u32 = 8 << 20;
 
         let Self { socket, address } = self;
         let (stop, mut stopped) = tokio::sync::watch::channel(false);

@@ -1,6 +1,5 @@
 //! The client, against a server that fails as it is told to.
 
-#![cfg(not(madsim))]
 #![expect(clippy::unwrap_used, reason = "the whole crate is a test")]
 
 #[path = "fake/mod.rs"]

@@ -1,6 +1,5 @@
 //! The program as it is typed: what it prints, where, and with which exit code.
 
-#![cfg(not(madsim))]
 #![expect(clippy::unwrap_used, reason = "the whole crate is a test")]
 
 #[path = "../fake/mod.rs"]

@@ -6,7 +6,6 @@
 //! `ESCAPEMENT_TEST_SEED` and `ESCAPEMENT_TEST_PROGRAMS` set the first seed and the number of random
 //! programs, `ESCAPEMENT_TEST_TRANSACTIONS` the number of random transactions.
 
-#![cfg(not(madsim))]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::print_stdout,

@@ -1,6 +1,5 @@
 //! A whole server in this process, with the SDK's worker and client over the loopback.
 
-#![cfg(not(madsim))]
 #![allow(
     clippy::await_holding_lock,
     clippy::cast_possible_truncation,

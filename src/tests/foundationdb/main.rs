@@ -5,7 +5,6 @@
 //! stderr and pass; `.ci/test` says at its end which of the two it was. Every test has a key
 //! prefix of its own, which it clears.
 
-#![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, reason = "tests: a failed step is a failed test")]
 
 mod cluster;

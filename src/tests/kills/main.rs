@@ -1,7 +1,6 @@
 //! Real processes, really killed. The claims of S1, S3 and D1 (see the design) against the
 //! program as users run it.
 
-#![cfg(not(madsim))]
 #![allow(
     clippy::await_holding_lock,
     clippy::cast_possible_truncation,

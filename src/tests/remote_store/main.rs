@@ -1,7 +1,6 @@
 //! The remote store over real gRPC on loopback: the client, the server, and what becomes of
 //! requests when the stream between them breaks.
 
-#![cfg(not(madsim))]
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,

@@ -1,7 +1,6 @@
 //! The embedded store in a process of its own, which is killed with -9 again and again while it
 //! opens, writes and flushes. No acknowledged commit is ever missing, none is there in part.
 
-#![cfg(not(madsim))]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::disallowed_methods,
