@@ -13,14 +13,12 @@ use std::{
 use clap::Args;
 use escapement::{
     clock::SharedClock,
-    edge::{SystemClock, net},
+    edge::SystemClock,
     rng::Rng,
     worker::{Context, Output, Worker},
 };
 use escapement_engine::Timestamp;
-use escapement_proto::v1::{
-    SubmitBatchRequest, TaskSpec, submit_result, task_service_client::TaskServiceClient, task_spec::When,
-};
+use escapement_proto::v1::{TaskSpec, task_spec::When};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -28,6 +26,7 @@ use crate::{
     hiccups::{MachinePauses, Watch},
     machine::{Machine, ProcessUse, disk_bytes},
     process::{ServerOptions, ServerProcess},
+    submit::Batches,
 };
 
 const QUEUE: &str = "bench";
@@ -104,7 +103,10 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
 
     let first_due = clock.now().saturating_add(Duration::from_secs(options.submit_seconds + options.lead));
     let begin = Instant::now();
-    submit(&server.endpoint(), &options, first_due).await?;
+    let rng = Rng::from_entropy();
+    let batches = Batches { endpoint: server.endpoint(), batch: options.batch, callers: options.callers };
+    let (rate, until) = (options.rate, options.tasks);
+    batches.submit(until, move |n| spec(&rng, n, rate, first_due), || async { Ok(()) }).await?;
     let took = begin.elapsed();
     if clock.now() >= first_due {
         return Err(format!("submitting took {took:?}, longer than --submit-seconds and --lead allow"));
@@ -122,39 +124,8 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     print(&Report { machine_meanwhile: meanwhile, ..report })
 }
 
-async fn submit(endpoint: &str, options: &Options, first_due: Timestamp) -> Result<(), String> {
-    let channel = net::connect(endpoint).await.map_err(|error| error.to_string())?;
-    let next = Arc::new(AtomicU64::new(0));
-    let mut callers = Vec::new();
-    for _ in 0..options.callers {
-        let (next, options) = (Arc::clone(&next), options.clone());
-        let mut client = TaskServiceClient::new(channel.clone());
-        let rng = Rng::from_entropy();
-        callers.push(tokio::spawn(async move {
-            loop {
-                let from = next.fetch_add(options.batch, Ordering::Relaxed);
-                if from >= options.tasks {
-                    return Ok::<_, String>(());
-                }
-                let until = options.tasks.min(from + options.batch);
-                let tasks = (from..until).map(|n| spec(&rng, n, &options, first_due)).collect();
-                let answer = client.submit_batch(SubmitBatchRequest { tasks }).await;
-                let results = answer.map_err(|status| status.to_string())?.into_inner().results;
-                let accepted = |outcome: &_| matches!(outcome, Some(submit_result::Outcome::Accepted(_)));
-                if !results.iter().all(|result| accepted(&result.outcome)) {
-                    return Err("a task was not accepted".to_owned());
-                }
-            }
-        }));
-    }
-    for caller in callers {
-        caller.await.map_err(|error| error.to_string())??;
-    }
-    Ok(())
-}
-
-fn spec(rng: &Rng, n: u64, options: &Options, first_due: Timestamp) -> TaskSpec {
-    let due = first_due.saturating_add(Duration::from_micros(n * 1_000_000 / options.rate));
+fn spec(rng: &Rng, n: u64, rate: u64, first_due: Timestamp) -> TaskSpec {
+    let due = first_due.saturating_add(Duration::from_micros(n * 1_000_000 / rate));
     let ms = due.unix_ms();
     let at = prost_types::Timestamp {
         seconds: ms.div_euclid(1000),

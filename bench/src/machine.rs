@@ -40,14 +40,35 @@ impl Machine {
 pub(crate) struct ProcessUse {
     pub(crate) rss_mib: u64,
     pub(crate) peak_rss_mib: u64,
+    /// User and system time so far.
+    pub(crate) cpu_us: u64,
+    /// Bytes sent to the disk so far.
+    pub(crate) written_bytes: u64,
 }
 
 impl ProcessUse {
     pub(crate) fn of(pid: u32) -> Self {
         let path = format!("/proc/{pid}/status");
         let read = |name| kib(&field(&path, name).unwrap_or_default()) / 1024;
-        Self { rss_mib: read("VmRSS"), peak_rss_mib: read("VmHWM") }
+        let written = field(&format!("/proc/{pid}/io"), "write_bytes").and_then(|number| number.parse().ok());
+        Self {
+            rss_mib: read("VmRSS"),
+            peak_rss_mib: read("VmHWM"),
+            cpu_us: cpu_us(pid).unwrap_or(0),
+            written_bytes: written.unwrap_or(0),
+        }
     }
+}
+
+/// A tick of the kernel's accounting: 100 a second on Linux, whatever its clock's rate.
+const TICK_US: u64 = 10_000;
+
+fn cpu_us(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold anything; state is the first field after it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some((ticks()? + ticks()?) * TICK_US)
 }
 
 fn field(path: &str, name: &str) -> Option<String> {

@@ -7,7 +7,10 @@ mod hiccups;
 mod lateness;
 mod machine;
 mod process;
+mod rounds;
 mod store;
+mod submit;
+mod throughput;
 
 use std::process::ExitCode;
 
@@ -26,6 +29,14 @@ enum Command {
     Lateness(lateness::Options),
     /// The embedded store: commits beside raw fjall, reads at a version.
     Store(store::Options),
+    /// Submit, run, complete: tasks a second from end to end.
+    Throughput(throughput::Options),
+    /// A worker as a process of its own.
+    #[command(hide = true)]
+    Worker(throughput::roles::WorkerOptions),
+    /// A client as a process of its own.
+    #[command(hide = true)]
+    Client(throughput::roles::ClientOptions),
     /// A server as a process of its own; the other commands start it.
     #[command(hide = true)]
     Server(process::ServerOptions),
@@ -37,6 +48,9 @@ fn main() -> ExitCode {
         (Err(error), _) => Err(format!("cannot start the runtime: {error}")),
         (Ok(runtime), Command::Lateness(options)) => runtime.block_on(lateness::run(options)),
         (Ok(runtime), Command::Store(options)) => runtime.block_on(store::run(options)),
+        (Ok(runtime), Command::Throughput(options)) => runtime.block_on(throughput::run(options)),
+        (Ok(runtime), Command::Worker(options)) => runtime.block_on(throughput::roles::work(options)),
+        (Ok(runtime), Command::Client(options)) => runtime.block_on(throughput::roles::submit(options)),
         (Ok(runtime), Command::Server(options)) => runtime.block_on(process::serve(options)),
     };
     match result {

@@ -37,35 +37,31 @@ pub(crate) async fn serve(options: ServerOptions) -> Result<(), String> {
     server.shutdown().await.map_err(|error| error.to_string())
 }
 
-/// A server process; killed when dropped.
+/// This program again, as a process of its own; killed when dropped.
 #[derive(Debug)]
-pub(crate) struct ServerProcess {
+pub(crate) struct BenchProcess {
     child: Child,
-    address: String,
 }
 
-impl ServerProcess {
-    /// Starts this program again as a server.
-    pub(crate) fn start(options: &ServerOptions) -> Result<Self, String> {
+impl BenchProcess {
+    /// Starts a hidden command with `--name value` arguments; gives the first line that it prints.
+    pub(crate) fn start(command: &str, arguments: &[(&str, String)]) -> Result<(Self, String), String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let arguments = arguments.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]);
         let mut child = Command::new(program)
-            .arg("server")
-            .arg("--data-dir")
-            .arg(&options.data_dir)
+            .arg(command)
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("cannot start the server: {error}"))?;
-        let stdout = child.stdout.take().ok_or("the server has no standard output")?;
-        let mut address = String::new();
-        BufReader::new(stdout).read_line(&mut address).map_err(|error| error.to_string())?;
-        if address.trim().is_empty() {
-            return Err("the server did not start".to_owned());
+            .map_err(|error| format!("cannot start the {command}: {error}"))?;
+        let stdout = child.stdout.take().ok_or_else(|| format!("the {command} has no standard output"))?;
+        let process = Self { child };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
+        if line.trim().is_empty() {
+            return Err(format!("the {command} did not start"));
         }
-        Ok(Self { child, address: address.trim().to_owned() })
-    }
-
-    pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        Ok((process, line.trim().to_owned()))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -73,9 +69,33 @@ impl ServerProcess {
     }
 }
 
-impl Drop for ServerProcess {
+impl Drop for BenchProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A server process.
+#[derive(Debug)]
+pub(crate) struct ServerProcess {
+    process: BenchProcess,
+    address: String,
+}
+
+impl ServerProcess {
+    /// Starts this program again as a server.
+    pub(crate) fn start(options: &ServerOptions) -> Result<Self, String> {
+        let data_dir = options.data_dir.to_str().ok_or("the data directory's name is no text")?;
+        let (process, address) = BenchProcess::start("server", &[("data-dir", data_dir.to_owned())])?;
+        Ok(Self { process, address })
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Options;
-use crate::machine::Machine;
+use crate::{machine::Machine, rounds::Rounds};
 
 /// "At 256 within 1.5x of raw fjall's batched rate."
 const GOAL: f64 = 1.5;
@@ -15,35 +15,6 @@ pub(super) struct Report {
     pub(super) commits: Vec<CommitCell>,
     pub(super) sustained: Option<CommitCell>,
     pub(super) reads: Vec<ReadCell>,
-}
-
-/// One figure over the rounds.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Rounds {
-    values: Vec<f64>,
-}
-
-impl Rounds {
-    pub(super) fn add(&mut self, value: f64) {
-        self.values.push(value);
-        self.values.sort_by(f64::total_cmp);
-    }
-
-    fn median(&self) -> f64 {
-        let middle = self.values.len() / 2;
-        match (self.values.get(middle), self.values.len() % 2) {
-            (Some(value), 1) => *value,
-            (Some(upper), _) => f64::midpoint(*upper, self.values.get(middle - 1).copied().unwrap_or(*upper)),
-            (None, _) => f64::NAN,
-        }
-    }
-
-    /// Median, lowest and highest; in units of `unit`.
-    fn text(&self, unit: f64, decimals: usize) -> String {
-        let (Some(first), Some(last)) = (self.values.first(), self.values.last()) else { return "-".to_owned() };
-        let show = |value: f64| format!("{:.decimals$}", value / unit);
-        format!("{} ({}-{})", show(self.median()), show(*first), show(*last))
-    }
 }
 
 /// Transactions a second.
