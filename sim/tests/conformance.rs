@@ -19,7 +19,7 @@ use escapement::{
     clock::SharedClock,
     edge::SystemClock,
     rng::Rng,
-    store::{Database, MemoryEngine},
+    store::{Database, MemoryEngine, limits::KEY_BYTES_MAX},
 };
 use escapement_sim::{
     seeds::Seeds,
@@ -161,7 +161,7 @@ where
         let done = client.spawn(async move {
             let clock: SharedClock = Arc::new(SystemClock::new());
             let db = store.database("client", address);
-            let setup = Setup { db, clock, space: "conformance/".into(), watches_max };
+            let setup = Setup { db, clock, space: "conformance/".into(), key_bytes_max: KEY_BYTES_MAX, watches_max };
             // The cases' futures stay on their thread.
             madsim::task::spawn_local(work(setup, store)).await.unwrap()
         });

@@ -216,7 +216,7 @@ pub trait Transact: Send + Sync + fmt::Debug {
     /// The version that reads are of; the same for the whole transaction.
     fn read_version(&self) -> BoxFuture<'_, Result<Version, StoreError>>;
 
-    /// Reads at `version` instead of the newest.
+    /// Reads at `version` instead of the newest. Without effect once something was read.
     fn set_read_version(&self, version: Version);
 
     /// Values of `keys`, in their order, fetched at once.

@@ -151,7 +151,7 @@ impl ClientTransaction {
             let context = format!("key of {} bytes; at most {KEY_BYTES_MAX}", key.len());
             return Err(StoreError::with(StoreError::KEY_TOO_LARGE, context));
         }
-        state.has_read = true;
+        state.used = true;
         let view = state.overlay.view(&key);
         let watching = state.watches.add(key.clone(), &view);
         // FoundationDB reads the key here, and that conflicts.

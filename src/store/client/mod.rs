@@ -88,8 +88,9 @@ struct State {
     stamps: Vec<StampSender>,
     /// Running estimate of what the commit will count against the limit.
     bytes: usize,
-    /// Whether anything was read, for options that must come before.
-    has_read: bool,
+    /// Whether anything was read, or written in view of reads, for options that must come
+    /// before. Stays so after the commit.
+    used: bool,
     /// The first read that failed: as in FoundationDB, the commit fails with it.
     failed_read: Option<StoreError>,
     /// What the timeout counts from: the creation or the last `reset`.
@@ -110,7 +111,7 @@ impl State {
             watches: Watches::default(),
             stamps: Vec::new(),
             bytes: 0,
-            has_read: false,
+            used: false,
             failed_read: None,
             created,
             retries: 0,
@@ -207,8 +208,7 @@ impl ClientTransaction {
 impl Transact for ClientTransaction {
     fn set_option(&self, option: TransactionOption) -> Result<(), StoreError> {
         let mut state = self.lock();
-        let used = state.has_read || !state.overlay.is_empty();
-        if option == TransactionOption::ReadYourWritesDisable && used {
+        if option == TransactionOption::ReadYourWritesDisable && state.used {
             return Err(StoreError::with(
                 StoreError::CLIENT_INVALID_OPERATION,
                 "reads of own writes can be switched off only before the first read or write",

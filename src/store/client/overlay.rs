@@ -64,11 +64,6 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// Nothing written, or all of it sent.
-    pub(super) fn is_empty(&self) -> bool {
-        self.log.is_empty()
-    }
-
     /// The mutations, in the order in which they are to be applied.
     pub(super) fn into_mutations(self) -> Vec<Mutation> {
         self.log.into_iter().flatten().collect()

@@ -65,6 +65,27 @@ impl Place {
     }
 }
 
+/// On what the ends of a range read depend, which has `stopped` early or not. Where it did, what
+/// lies beyond has not been read. A selector on that side still was, unless it could never have
+/// come to lie within the page.
+pub(in crate::store) fn selector_conflicts(
+    (begin, first): (&Place, &Bytes),
+    (end, beyond): (&Place, &Bytes),
+    stopped: bool,
+    reverse: bool,
+) -> Vec<(Bytes, Bytes)> {
+    let mut conflicts = Vec::with_capacity(3);
+    let spares = stopped && begin.key < end.key;
+    let (spares_begin, spares_end) = (spares && reverse, spares && !reverse);
+    if !(begin.is_bound() || spares_begin && begin.offset <= 1) {
+        conflicts.push(begin.depends_on(first));
+    }
+    if !(end.is_bound() || spares_end && end.offset > 0) {
+        conflicts.push(end.depends_on(beyond));
+    }
+    conflicts
+}
+
 impl ClientTransaction {
     /// Values of `keys`, those that the transaction does not know itself in one call.
     pub(super) async fn read_keys(&self, keys: Vec<Bytes>, snapshot: bool) -> Result<Vec<Option<Bytes>>, StoreError> {
@@ -73,13 +94,14 @@ impl ClientTransaction {
         let mut slots: Vec<(usize, Vec<Pending>)> = Vec::with_capacity(keys.len());
         let reader = {
             let (mut state, reader) = self.begin_read(snapshot)?;
-            let State { overlay, read_conflicts, bytes, .. } = &mut *state;
+            let State { overlay, read_conflicts, bytes, used, .. } = &mut *state;
             for (slot, key) in keys.into_iter().enumerate() {
                 check_legal(&key, false)?;
                 if key.len() > KEY_BYTES_MAX {
                     // There is no such key.
                     continue;
                 }
+                *used = true;
                 let view = if reader.sees_writes { overlay.view(&key) } else { View::Unwritten };
                 let stack = match view {
                     View::Unwritten => Vec::new(),
@@ -114,7 +136,11 @@ impl ClientTransaction {
     /// The key at a selector's place.
     pub(super) async fn read_key(&self, selector: KeySelector, snapshot: bool) -> Result<Bytes, StoreError> {
         let place = Place::of(selector)?;
-        let reader = self.begin_read(snapshot)?.1;
+        let reader = {
+            let (mut state, reader) = self.begin_read(snapshot)?;
+            state.used = true;
+            reader
+        };
         let found = self.find(&reader, &place).await?;
         self.note_reads(&reader, snapshot, [place.depends_on(&found)].into_iter())?;
         Ok(found)
@@ -125,27 +151,22 @@ impl ClientTransaction {
         let bytes_max = page_bytes(&range)?;
         let RangeOptions { limit, reverse, .. } = range;
         let (begin, end) = (Place::of(range.begin)?, Place::of(range.end)?);
-        let reader = self.begin_read(snapshot)?.1;
-        if begin.offset >= end.offset && begin.key >= end.key {
-            return Ok(RangePage::default());
-        }
+        let reader = {
+            let (mut state, reader) = self.begin_read(snapshot)?;
+            if begin.offset >= end.offset && begin.key >= end.key {
+                // Nothing needs to be read to know that it is empty.
+                return Ok(RangePage::default());
+            }
+            state.used = true;
+            reader
+        };
         let first = if begin.is_bound() { begin.key.clone() } else { self.find(&reader, &begin).await? };
         let beyond = if end.is_bound() { end.key.clone() } else { self.find(&reader, &end).await? };
         let rows_max = if limit == 0 { usize::MAX } else { limit };
         let scan = Scan { begin: first.clone(), end: beyond.clone(), rows_max, bytes_max, reverse };
         let Scanned { rows, stopped } = self.scan(&reader, scan).await?;
 
-        let mut conflicts = Vec::with_capacity(3);
-        // Where a page stops early, what lies beyond it has not been read. A selector on that
-        // side still was, unless it could never have come to lie within the page.
-        let spares = stopped && begin.key < end.key;
-        let (spares_begin, spares_end) = (spares && reverse, spares && !reverse);
-        if !(begin.is_bound() || spares_begin && begin.offset <= 1) {
-            conflicts.push(begin.depends_on(&first));
-        }
-        if !(end.is_bound() || spares_end && end.offset > 0) {
-            conflicts.push(end.depends_on(&beyond));
-        }
+        let mut conflicts = selector_conflicts((&begin, &first), (&end, &beyond), stopped, reverse);
         conflicts.push(match rows.last().filter(|_| stopped) {
             Some((last, _)) if reverse => (last.clone(), beyond),
             Some((last, _)) => (first, key_after(last)),
@@ -176,8 +197,7 @@ impl ClientTransaction {
     }
 
     fn begin_read(&self, snapshot: bool) -> Result<(std::sync::MutexGuard<'_, State>, Reader), StoreError> {
-        let mut state = self.enter()?;
-        state.has_read = true;
+        let state = self.enter()?;
         let settings = &state.settings;
         let sees_writes = settings.sees_writes && (!snapshot || settings.snapshot_sees_writes);
         let reader = Reader { epoch: Arc::clone(&state.epoch), deadline: state.deadline(), sees_writes };

@@ -38,6 +38,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether snapshot reads see what all others see.
+    #[cfg(feature = "foundationdb")]
+    pub(in crate::store) fn snapshots_see_alike(&self) -> bool {
+        self.snapshot_sees_writes || !self.sees_writes
+    }
+
     /// Those that survive `on_error` (marked `persistent` in FoundationDB's `fdb.options`).
     pub(in crate::store) fn for_retry(&self) -> Self {
         let Self { timeout, retries_max, retry_delay_max, .. } = *self;

@@ -51,6 +51,7 @@ impl ClientTransaction {
             return Ok(());
         }
         let state = &mut *state;
+        state.note_write();
         state.bytes += MUTATION_OVERHEAD_BYTES + begin.len() + end.len();
         if conflicts {
             state.bytes += RANGE_OVERHEAD_BYTES + begin.len() + end.len();
@@ -70,6 +71,7 @@ impl ClientTransaction {
         let state = &mut *state;
         if kind == MutationKind::SetVersionstampedKey {
             let range = versionstamp::key_range(&key, state.epoch.version.get().copied())?;
+            state.note_write();
             // Whoever commits adds the write conflict, on the key that it becomes.
             state.bytes += MUTATION_OVERHEAD_BYTES + key.len() + operand.len();
             state.overlay.set_stamped_key(key, operand, range);
@@ -102,6 +104,7 @@ impl ClientTransaction {
         match kind {
             ConflictKind::Read => state.note_read(&begin, &end),
             ConflictKind::Write => {
+                state.note_write();
                 state.bytes += RANGE_OVERHEAD_BYTES + begin.len() + end.len();
                 state.write_conflicts.add_range(begin, end);
             }
@@ -118,7 +121,13 @@ impl ClientTransaction {
 }
 
 impl State {
+    /// To a transaction that does not read its own writes they are no use of it.
+    fn note_write(&mut self) {
+        self.used |= self.settings.sees_writes;
+    }
+
     fn count_key_write(&mut self, bytes: usize, key: &Bytes, conflicts: bool) {
+        self.note_write();
         self.bytes += MUTATION_OVERHEAD_BYTES + bytes;
         if conflicts {
             self.bytes += RANGE_OVERHEAD_BYTES + 2 * key.len() + 1;

@@ -8,11 +8,15 @@
 //!
 //! What it does not equal the other stores in: a key may have the prefix's length less than
 //! 10,000 bytes, sizes count the prefix, and a range read that is under way when the commit
-//! begins is waited for, where our own client refuses it.
+//! begins is waited for, where our own client refuses it. What it does not equal FoundationDB's
+//! client in, as our own client does not: a read version that is asked for only after a commit
+//! without reads is of the moment of asking.
 //!
 //! The parts that need no client library stand outside the feature `foundationdb`, and are
 //! tested without it. `docs/foundationdb.md` is for those who run it.
 
+#[cfg(feature = "foundationdb")]
+mod age;
 pub mod cluster_file;
 pub mod keys;
 #[cfg(feature = "foundationdb")]
@@ -27,6 +31,8 @@ mod source;
 mod tests;
 #[cfg(feature = "foundationdb")]
 mod transaction;
+#[cfg(feature = "foundationdb")]
+mod writes;
 
 pub use keys::Prefix;
 pub use options::{FdbOptions, OpenError, TlsFiles};

@@ -2,7 +2,7 @@
 
 use escapement_fdb_client::foundationdb::options::{MutationType, TransactionOption as Native};
 
-use crate::store::{MutationKind, TransactionOption};
+use crate::store::{MutationKind, TransactionOption, engine::ReadVersionRequest};
 
 /// The client's numbers are of 32 bits; a limit beyond them is none that anybody meets.
 pub(super) fn small(number: impl TryInto<i32>) -> i32 {
@@ -24,6 +24,18 @@ pub(super) fn option(option: TransactionOption) -> Native {
         TransactionOption::Tag(tag) => Native::Tag(tag),
         TransactionOption::LockAware => Native::LockAware,
     }
+}
+
+/// The options that make a request for a read version what it is.
+pub(super) fn of_request(request: &ReadVersionRequest) -> Vec<TransactionOption> {
+    let flags = [
+        (request.batch_priority, TransactionOption::PriorityBatch),
+        (request.immediate, TransactionOption::PrioritySystemImmediate),
+        (request.causal_read_risky, TransactionOption::CausalReadRisky),
+        (request.lock_aware, TransactionOption::LockAware),
+    ];
+    let flags = flags.into_iter().filter_map(|(is_set, option)| is_set.then_some(option));
+    flags.chain(request.tags.iter().cloned().map(TransactionOption::Tag)).collect()
 }
 
 pub(super) fn mutation(kind: MutationKind) -> MutationType {

@@ -17,11 +17,11 @@ use super::{
     transaction::{FdbTransaction, State, store_error},
 };
 use crate::store::{
-    KeySelector, RangeOptions, RangePage, StoreError, StreamingMode, Version,
+    ConflictKind, KeySelector, RangeOptions, RangePage, StoreError, StreamingMode, Version,
     client::{
         epoch::Epoch,
         ranges::key_after,
-        reads::{Place, page_bytes},
+        reads::{Place, page_bytes, selector_conflicts},
         scan::Scan,
         writes::check_legal,
     },
@@ -30,14 +30,21 @@ use crate::store::{
 impl FdbTransaction {
     /// The one read version of this life.
     pub(super) async fn version(&self) -> Result<Version, StoreError> {
-        let (version, epoch) = self.enter(|tx, state| (tx.get_read_version(), Arc::clone(&state.epoch)))?;
-        self.learn(&epoch, self.clock.monotonic(), version.await)
+        let asked = self.clock.monotonic();
+        let started = self.while_open(|tx, state| {
+            state.has_asked = true;
+            (tx.get_read_version(), Arc::clone(&state.epoch))
+        });
+        match started {
+            Some((version, epoch)) => self.learn(&epoch, asked, version.await),
+            // A commit does not end it: it has a version still.
+            None => self.late_version()?.await.and_then(to_version),
+        }
     }
 
     /// Takes the time of the first read version of a life.
     fn learn(&self, epoch: &Epoch, asked: Monotonic, version: FdbResult<i64>) -> Result<Version, StoreError> {
-        let wrong = |_| StoreError::with(StoreError::OPERATION_FAILED, "a read version is not negative");
-        let version = u64::try_from(version.map_err(store_error)?).map(Version).map_err(wrong)?;
+        let version = to_version(version.map_err(store_error)?)?;
         if epoch.version.set(version).is_ok() {
             self.metrics.read_version.record(self.clock.monotonic().since(asked));
         }
@@ -45,7 +52,8 @@ impl FdbTransaction {
     }
 
     /// Waits for a read that has been started. The client asks for the read version by itself;
-    /// this only looks when it comes.
+    /// this only looks when it comes. It is not looked for once something has been written: a
+    /// read that is answered from that needs no version, and must not fix one.
     async fn measured<T>(
         &self,
         reading: Reading,
@@ -69,8 +77,7 @@ impl FdbTransaction {
 
     pub(super) async fn read_keys(&self, keys: Vec<Bytes>, snapshot: bool) -> Result<Vec<Option<Bytes>>, StoreError> {
         let mut values = vec![None; keys.len()];
-        let (slots, reads, reading) = self.enter(|tx, state| {
-            let reading = state.reading(tx);
+        let (slots, reading, reads) = self.enter(|tx, state| {
             let mut slots = Vec::with_capacity(keys.len());
             let mut reads = Vec::with_capacity(keys.len());
             for (slot, key) in keys.into_iter().enumerate() {
@@ -81,7 +88,7 @@ impl FdbTransaction {
                     slots.push(slot);
                 }
             }
-            Ok::<_, StoreError>((slots, reads, reading))
+            Ok::<_, StoreError>((slots, state.reading(tx, !reads.is_empty()), reads))
         })??;
         let read = self.measured(reading, try_join_all(reads)).await?;
         for (slot, value) in slots.into_iter().zip(read) {
@@ -101,18 +108,28 @@ impl FdbTransaction {
         if begin.offset >= end.offset && begin.key >= end.key {
             return self.enter(|_, _| RangePage::default());
         }
-        let begin = if begin.is_bound() { begin.key } else { self.find(&begin, snapshot).await? };
-        let end = if end.is_bound() { end.key } else { self.find(&end, snapshot).await? };
-        if begin >= end {
-            return self.enter(|_, _| RangePage::default());
+        // A page that stops early does not depend on where its far end lies, so that one is found
+        // without conflicts, and those there are, are added afterwards.
+        let adds = !snapshot && self.enter(|_, state| state.settings.snapshots_see_alike())?;
+        let first = if begin.is_bound() { begin.key.clone() } else { self.find(&begin, snapshot || adds).await? };
+        let beyond = if end.is_bound() { end.key.clone() } else { self.find(&end, snapshot || adds).await? };
+        let page = if first < beyond {
+            let (first, beyond) = (self.prefix.key(&first), self.prefix.key(&beyond));
+            let mut native = RangeOption::from((&*first, &*beyond));
+            native.limit = (limit > 0).then_some(limit);
+            native.target_bytes = target_bytes;
+            native.reverse = reverse;
+            native.mode = native_mode(mode);
+            self.page(&native, snapshot).await?
+        } else {
+            self.enter(|_, _| RangePage::default())?
+        };
+        if adds {
+            for (from, to) in selector_conflicts((&begin, &first), (&end, &beyond), page.more, reverse) {
+                self.note_conflict(from, to, ConflictKind::Read)?;
+            }
         }
-        let (begin, end) = (self.prefix.key(&begin), self.prefix.key(&end));
-        let mut native = RangeOption::from((&*begin, &*end));
-        native.limit = (limit > 0).then_some(limit);
-        native.target_bytes = target_bytes;
-        native.reverse = reverse;
-        native.mode = native_mode(mode);
-        self.page(&native, snapshot).await
+        Ok(page)
     }
 
     /// The key at a place, among the keys under the prefix. Reads the rows that it counts, which
@@ -142,14 +159,15 @@ impl FdbTransaction {
             }
         }
         // Not even a read was needed to know that there is none.
-        self.enter(|_, _| ())?;
+        self.enter(|_, state| state.has_read = true)?;
         Ok(otherwise)
     }
 
     async fn page(&self, range: &RangeOption<'_>, snapshot: bool) -> Result<RangePage, StoreError> {
         let (reading, read) = self.enter(|tx, state| {
             // Pages are asked for one by one, so each is the first.
-            (state.reading(tx), tx.get_range(range, 1, snapshot))
+            let read = tx.get_range(range, 1, snapshot);
+            (state.reading(tx, true), read)
         })?;
         let values = self.measured(reading, read).await?;
         Ok(RangePage { rows: rows(&self.prefix, &values), more: values.more() })
@@ -164,12 +182,17 @@ struct Reading {
 }
 
 impl State {
-    /// Notes that something is read.
-    fn reading(&mut self, tx: &Transaction) -> Reading {
-        self.used = true;
-        let version = (!self.epoch.version.initialized()).then(|| tx.get_read_version().boxed());
-        Reading { epoch: Arc::clone(&self.epoch), version }
+    /// Comes after reads have been started, if there were any.
+    fn reading(&mut self, tx: &Transaction, any: bool) -> Reading {
+        self.has_read |= any;
+        let looks = any && !self.has_written && !self.epoch.version.initialized();
+        Reading { epoch: Arc::clone(&self.epoch), version: looks.then(|| tx.get_read_version().boxed()) }
     }
+}
+
+pub(super) fn to_version(version: i64) -> Result<Version, StoreError> {
+    let wrong = |_| StoreError::with(StoreError::OPERATION_FAILED, "a read version is not negative");
+    u64::try_from(version).map(Version).map_err(wrong)
 }
 
 /// The rows of a page, in one piece of memory, as the page's own is the library's.

@@ -14,25 +14,19 @@ use std::{
 use bytes::Bytes;
 use escapement_fdb_client::foundationdb::{
     self as fdb, FdbError, FdbResult, TransactionCommitError, TransactionCommitted,
-    options::{ConflictRangeType, TransactionOption as Native},
 };
 use futures_util::{
-    FutureExt as _,
+    FutureExt as _, TryFutureExt as _,
     future::{BoxFuture, ready},
 };
 
-use super::{Prefix, native};
+use super::{Prefix, age::Age, native, reads::to_version};
 use crate::{
     clock::SharedClock,
     store::{
         ConflictKind, KeySelector, MutationKind, RangeOptions, RangePage, StoreError, Transact, TransactionOption,
         Version, Versionstamp,
-        client::{
-            epoch::Epoch,
-            settings::Settings,
-            versionstamp,
-            writes::{check_legal, check_order, check_value, cut},
-        },
+        client::{epoch::Epoch, settings::Settings},
         metrics::KindMetrics,
     },
 };
@@ -79,17 +73,29 @@ pub(super) struct State {
     /// Ends with a life that was not committed: the client forgets watches in its backoff, and
     /// they would never resolve.
     watches: Arc<Epoch>,
-    /// Whether anything was read or written, for options that must come before.
-    pub(super) used: bool,
+    /// Whether anything was read.
+    pub(super) has_read: bool,
+    /// Whether a read version was asked for.
+    pub(super) has_asked: bool,
+    /// Whether anything was written that reads would see.
+    pub(super) has_written: bool,
+    age: Age,
 }
 
 pub(super) fn store_error(error: FdbError) -> StoreError {
     StoreError::foreign(error.code(), || error.message())
 }
 
+/// The error that stands for 1039 in the client's backoff, given back: it stands for it still.
+fn as_changed(refused: FdbError) -> FdbError {
+    let stands_in = refused.code() == StoreError::COMMIT_UNKNOWN_RESULT;
+    if stands_in { FdbError::from_code(StoreError::CLUSTER_VERSION_CHANGED) } else { refused }
+}
+
 impl FdbTransaction {
     pub(super) fn new(db: Arc<fdb::Database>, prefix: Prefix, clock: SharedClock, metrics: Arc<KindMetrics>) -> Self {
-        let state = State::new(Phase::of(db.create_trx()), Settings::default());
+        let age = Age::new(clock.monotonic());
+        let state = State::new(Phase::of(db.create_trx()), Settings::default(), age);
         Self { db, prefix, clock, metrics, state: Mutex::new(state) }
     }
 
@@ -97,63 +103,81 @@ impl FdbTransaction {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Starts something on the open transaction; `None` if it is not open.
+    pub(super) fn while_open<T>(&self, start: impl FnOnce(&fdb::Transaction, &mut State) -> T) -> Option<T> {
+        self.lock().while_open(start)
+    }
+
     /// Starts something on the open transaction. After the commit has begun that is refused,
     /// and ends the transaction.
     pub(super) fn enter<T>(&self, start: impl FnOnce(&fdb::Transaction, &mut State) -> T) -> Result<T, StoreError> {
         let mut state = self.lock();
-        // Taken out, so that `start` may change the rest.
-        match std::mem::replace(&mut state.phase, Phase::BackingOff) {
-            Phase::Open(tx) => {
-                let started = start(&tx, &mut state);
-                state.phase = Phase::Open(tx);
-                Ok(started)
-            }
-            Phase::Ended(error) => {
-                state.phase = Phase::Ended(error.clone());
-                Err(error)
-            }
-            other => {
-                state.phase = other;
-                let error = StoreError::new(StoreError::USED_DURING_COMMIT);
-                state.epoch.end(error.clone());
-                Err(error)
-            }
+        if let Some(started) = state.while_open(start) {
+            return Ok(started);
         }
-    }
-
-    /// As [`FdbTransaction::enter`], for writes.
-    fn write(
-        &self,
-        start: impl FnOnce(&fdb::Transaction, &mut State) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        self.enter(|tx, state| {
-            state.used = true;
-            start(tx, state)
-        })?
+        if let Phase::Ended(error) = &state.phase {
+            return Err(error.clone());
+        }
+        let error = StoreError::new(StoreError::USED_DURING_COMMIT);
+        state.epoch.end(error.clone());
+        Err(error)
     }
 
     /// Another transaction with the options that survive a retry, after the wait for `error`.
-    fn revive(&self, settings: &Settings, error: FdbError) -> BoxFuture<'static, FdbResult<fdb::Transaction>> {
-        match self.again(settings) {
-            Ok(tx) => tx.on_error(error).boxed(),
+    fn revive(&self, state: &mut State, error: FdbError) -> BoxFuture<'static, FdbResult<fdb::Transaction>> {
+        let age = state.age.on_another(self.clock.monotonic());
+        let made = self.db.create_trx().and_then(|tx| {
+            age.surviving(&state.settings).into_iter().try_for_each(|option| tx.set_option(native::option(option)))?;
+            Ok(tx)
+        });
+        match made {
+            Ok(tx) => {
+                state.age = age;
+                tx.on_error(error).boxed()
+            }
             Err(refused) => ready(Err(refused)).boxed(),
         }
     }
 
-    fn again(&self, settings: &Settings) -> FdbResult<fdb::Transaction> {
-        let tx = self.db.create_trx()?;
-        let timeout_ms = settings.timeout.map_or(0, |timeout| timeout.as_millis());
-        tx.set_option(Native::Timeout(native::small(timeout_ms)))?;
-        tx.set_option(Native::RetryLimit(settings.retries_max.map_or(-1, native::small)))?;
-        tx.set_option(Native::MaxRetryDelay(native::small(settings.retry_delay_max.as_millis())))?;
-        Ok(tx)
+    /// A read version for who asks for it when the client's own transaction is out of reach: the
+    /// version that it has, or else one of another transaction.
+    pub(super) fn late_version(&self) -> Result<BoxFuture<'static, Result<i64, StoreError>>, StoreError> {
+        let state = self.lock();
+        state.epoch.check()?;
+        if let Phase::Ended(error) = &state.phase {
+            return Err(error.clone());
+        }
+        if let Some(version) = state.epoch.version.get() {
+            return Ok(ready(Ok(i64::try_from(version.0).unwrap_or(i64::MAX))).boxed());
+        }
+        let tx = self.db.create_trx().map_err(store_error)?;
+        let age = state.age.on_another(self.clock.monotonic());
+        let options = native::of_request(&state.settings.request).into_iter().chain(age.surviving(&state.settings));
+        for option in options {
+            tx.set_option(native::option(option)).map_err(store_error)?;
+        }
+        let epoch = Arc::clone(&state.epoch);
+        Ok(async move {
+            tokio::select! {
+                biased;
+                error = epoch.ended() => Err(error),
+                version = tx.get_read_version() => version.map_err(store_error),
+            }
+        }
+        .boxed())
     }
 
     async fn run_commit(&self) -> Result<(), StoreError> {
-        let (commit, epoch) = {
+        let (version, commit, epoch) = {
             let mut state = self.lock();
             match std::mem::replace(&mut state.phase, Phase::Committing) {
-                Phase::Open(tx) => (tx.commit(), Arc::clone(&state.epoch)),
+                Phase::Open(tx) => {
+                    // Once the commit has it, the transaction cannot be asked any more. Where
+                    // nothing was written, the version is known already.
+                    let asks = state.has_read && state.has_written && !state.epoch.version.initialized();
+                    let version = asks.then(|| tx.get_read_version());
+                    (version, tx.commit(), Arc::clone(&state.epoch))
+                }
                 other => {
                     state.phase = other;
                     drop(state);
@@ -162,6 +186,15 @@ impl FdbTransaction {
             }
         };
         let started = self.clock.monotonic();
+        let commit = async {
+            // What keeps the version from coming fails the commit, too.
+            if let Some(version) = version
+                && let Ok(version) = version.await.map_err(store_error).and_then(to_version)
+            {
+                let _ = epoch.version.set(version);
+            }
+            commit.await
+        };
         let outcome = tokio::select! {
             biased;
             error = epoch.ended() => return Err(error),
@@ -207,11 +240,11 @@ impl FdbTransaction {
                     // error back, unless it was told of several versions of itself.
                     _ if error.code == StoreError::CLUSTER_VERSION_CHANGED => {
                         let unknown = FdbError::from_code(StoreError::COMMIT_UNKNOWN_RESULT);
-                        self.revive(&state.settings, unknown)
+                        self.revive(&mut state, unknown).map_err(as_changed).boxed()
                     }
                     Phase::Open(tx) => tx.on_error(code).boxed(),
                     Phase::Failed(failed) if failed.code() == error.code => failed.on_error().boxed(),
-                    _ => self.revive(&state.settings, code),
+                    _ => self.revive(&mut state, code),
                 };
             (backoff, Arc::clone(&state.epoch), has_begun)
         };
@@ -226,8 +259,8 @@ impl FdbTransaction {
         }
         match outcome {
             Ok(tx) => {
-                let settings = state.settings.for_retry();
-                state.replace(State::new(Phase::Open(tx), settings));
+                let (settings, age) = (state.settings.for_retry(), state.age.retried());
+                state.replace(State::new(Phase::Open(tx), settings, age));
                 Ok(())
             }
             // Whoever goes on to use the transaction after that is told so.
@@ -253,8 +286,25 @@ impl Phase {
 }
 
 impl State {
-    fn new(phase: Phase, settings: Settings) -> Self {
-        Self { phase, epoch: Arc::default(), settings, watches: Arc::default(), used: false }
+    fn new(phase: Phase, settings: Settings, age: Age) -> Self {
+        let (epoch, watches) = (Arc::default(), Arc::default());
+        Self { phase, epoch, settings, watches, has_read: false, has_asked: false, has_written: false, age }
+    }
+
+    fn while_open<T>(&mut self, start: impl FnOnce(&fdb::Transaction, &mut State) -> T) -> Option<T> {
+        if !matches!(self.phase, Phase::Open(_)) {
+            return None;
+        }
+        // Taken out, so that `start` may change the rest.
+        let Phase::Open(tx) = std::mem::replace(&mut self.phase, Phase::BackingOff) else { return None };
+        let started = start(&tx, self);
+        self.phase = Phase::Open(tx);
+        Some(started)
+    }
+
+    /// Notes that something is written. Where own writes are not read, that is of no account.
+    pub(super) fn note_write(&mut self) {
+        self.has_written |= self.settings.sees_writes;
     }
 
     /// Starts another life; what is under way in this one ends with 1025.
@@ -269,7 +319,7 @@ impl State {
 impl Transact for FdbTransaction {
     fn set_option(&self, option: TransactionOption) -> Result<(), StoreError> {
         let mut state = self.lock();
-        if option == TransactionOption::ReadYourWritesDisable && state.used {
+        if option == TransactionOption::ReadYourWritesDisable && (state.has_read || state.has_written) {
             return Err(StoreError::with(
                 StoreError::CLIENT_INVALID_OPERATION,
                 "reads of own writes can be switched off only before the first read or write",
@@ -284,7 +334,9 @@ impl Transact for FdbTransaction {
         // The client notes a wrong value for later; this refuses it now.
         state.settings.set(option.clone())?;
         match &state.phase {
-            Phase::Open(tx) => tx.set_option(native::option(option)).map_err(store_error),
+            // It goes with the write.
+            _ if option == TransactionOption::NextWriteNoWriteConflictRange => Ok(()),
+            Phase::Open(tx) => tx.set_option(native::option(state.age.option(option))).map_err(store_error),
             _ => Ok(()),
         }
     }
@@ -295,8 +347,8 @@ impl Transact for FdbTransaction {
 
     fn set_read_version(&self, version: Version) {
         let _ = self.enter(|tx, state| {
-            // Once reads have seen another version it is too late.
-            if state.epoch.version.set(version).is_ok() {
+            // Once something was read it is too late.
+            if !state.has_read && !state.has_asked && state.epoch.version.set(version).is_ok() {
                 tx.set_read_version(i64::try_from(version.0).unwrap_or(i64::MAX));
             }
         });
@@ -319,67 +371,23 @@ impl Transact for FdbTransaction {
     }
 
     fn set(&self, key: Bytes, value: Bytes) -> Result<(), StoreError> {
-        self.write(|tx, _| {
-            self.check_key(&key)?;
-            check_value(&value)?;
-            tx.set(&self.prefix.key(&key), &value);
-            Ok(())
-        })
+        self.write_set(&key, &value)
     }
 
     fn clear(&self, key: Bytes) -> Result<(), StoreError> {
-        self.write(|tx, _| {
-            check_legal(&key, false)?;
-            // There is no longer key.
-            if key.len() <= self.prefix.key_bytes_max() {
-                tx.clear(&self.prefix.key(&key));
-            }
-            Ok(())
-        })
+        self.write_clear(&key)
     }
 
     fn clear_range(&self, begin: Bytes, end: Bytes) -> Result<(), StoreError> {
-        check_order(&begin, &end)?;
-        self.write(|tx, _| {
-            check_legal(&begin, true)?;
-            check_legal(&end, true)?;
-            tx.clear_range(&self.prefix.key(&cut(begin)), &self.prefix.key(&cut(end)));
-            Ok(())
-        })
+        self.write_clear_range(begin, end)
     }
 
     fn mutate(&self, kind: MutationKind, key: Bytes, operand: Bytes) -> Result<(), StoreError> {
-        self.write(|tx, _| {
-            self.check_key(&key)?;
-            check_value(&operand)?;
-            let key = match kind {
-                MutationKind::SetVersionstampedKey => {
-                    versionstamp::check(&key, "key")?;
-                    self.prefix.stamped_key(&key)
-                }
-                MutationKind::SetVersionstampedValue => {
-                    versionstamp::check(&operand, "value")?;
-                    self.prefix.key(&key)
-                }
-                _ => self.prefix.key(&key),
-            };
-            tx.atomic_op(&key, &operand, native::mutation(kind));
-            Ok(())
-        })
+        self.write_atomic(kind, &key, &operand)
     }
 
     fn add_conflict_range(&self, begin: Bytes, end: Bytes, kind: ConflictKind) -> Result<(), StoreError> {
-        check_order(&begin, &end)?;
-        self.enter(|tx, _| {
-            check_legal(&begin, true)?;
-            check_legal(&end, true)?;
-            let kind = match kind {
-                ConflictKind::Read => ConflictRangeType::Read,
-                ConflictKind::Write => ConflictRangeType::Write,
-            };
-            let (begin, end) = (self.prefix.key(&cut(begin)), self.prefix.key(&cut(end)));
-            tx.add_conflict_range(&begin, &end, kind).map_err(store_error)
-        })?
+        self.note_conflict(begin, end, kind)
     }
 
     fn watch(&self, key: Bytes) -> BoxFuture<'static, Result<(), StoreError>> {
@@ -388,7 +396,7 @@ impl Transact for FdbTransaction {
                 return Err(StoreError::new(StoreError::WATCHES_DISABLED));
             }
             self.check_key(&key)?;
-            state.used = true;
+            state.has_read = true;
             let (watch, given_up) = (tx.watch(&self.prefix.key(&key)), Arc::clone(&state.watches));
             let watching = async move {
                 tokio::select! {
@@ -453,7 +461,7 @@ impl Transact for FdbTransaction {
             Phase::Committed(committed, _) => Phase::Open(committed.reset()),
             Phase::Committing | Phase::BackingOff | Phase::GivenUp | Phase::Ended(_) => Phase::of(self.db.create_trx()),
         };
-        state.replace(State::new(phase, Settings::default()));
+        state.replace(State::new(phase, Settings::default(), Age::new(self.clock.monotonic())));
     }
 
     fn cancel(&self) {
@@ -471,20 +479,5 @@ impl Transact for FdbTransaction {
             Phase::Committing | Phase::Failed(_) | Phase::GivenUp => Phase::GivenUp,
             Phase::Ended(before) => Phase::Ended(before),
         };
-    }
-}
-
-impl FdbTransaction {
-    /// The room that the prefix leaves is less than the other stores' by its length.
-    fn check_key(&self, key: &[u8]) -> Result<(), StoreError> {
-        check_legal(key, false)?;
-        let max = self.prefix.key_bytes_max();
-        if key.len() > max {
-            return Err(StoreError::with(
-                StoreError::KEY_TOO_LARGE,
-                format!("key of {} bytes; at most {max}", key.len()),
-            ));
-        }
-        Ok(())
     }
 }

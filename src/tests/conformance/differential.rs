@@ -43,6 +43,11 @@ fn foundationdb_gives_the_same_as_memory() {
 }
 
 #[test]
+fn foundationdb_under_a_prefix_gives_the_same_as_memory() {
+    check(Implementation::FoundationDbUnderAPrefix);
+}
+
+#[test]
 fn a_seed_always_gives_the_same_program_and_another_seed_another() {
     assert_eq!(generate(7), generate(7));
     assert_ne!(generate(7), generate(8));

@@ -17,6 +17,7 @@ use escapement::{
     store::{
         Database, EmbeddedEngine, EmbeddedOptions, MemoryEngine,
         engine::Engine,
+        limits::KEY_BYTES_MAX,
         remote::{RemoteEngine, RemoteOptions, ServerOptions, StoreServer},
     },
 };
@@ -41,6 +42,8 @@ pub(crate) enum Implementation {
     /// The embedded one, served over the loopback.
     Remote,
     FoundationDb,
+    /// Likewise, with the prefix of a deployment.
+    FoundationDbUnderAPrefix,
 }
 
 /// A database and what has to live as long.
@@ -88,7 +91,11 @@ impl Implementation {
                 let opened = over(Arc::new(engine), clock, name, WATCHES_MAX);
                 Some(Opened { _dir: Some(dir), _serving: Some(serving), ..opened })
             }
-            Self::FoundationDb => foundationdb(clock, name),
+            Self::FoundationDb => foundationdb(clock, name, String::new()),
+            Self::FoundationDbUnderAPrefix => {
+                let prefix = format!("escapement-test/{:016x}/deployment/", Rng::from_entropy().u64());
+                foundationdb(clock, name, prefix)
+            }
         }
     }
 }
@@ -103,7 +110,7 @@ fn opened(db: Database, clock: SharedClock, name: &str, watches_max: usize) -> O
     // Another run may use the same cluster at the same time.
     let run = Rng::from_entropy().u64();
     let space = format!("escapement-test/{run:016x}/{name}/").into();
-    Opened { setup: Setup { db, clock, space, watches_max }, _dir: None, _serving: None }
+    Opened { setup: Setup { db, clock, space, key_bytes_max: KEY_BYTES_MAX, watches_max }, _dir: None, _serving: None }
 }
 
 fn embedded(clock: &SharedClock) -> (EmbeddedEngine, tempfile::TempDir) {
@@ -125,7 +132,7 @@ async fn served(engine: EmbeddedEngine, clock: &SharedClock) -> (RemoteEngine, o
 }
 
 /// FoundationDB, where there is one. Says which of the two it was.
-fn foundationdb(clock: SharedClock, name: &str) -> Option<Opened> {
+fn foundationdb(clock: SharedClock, name: &str, prefix: String) -> Option<Opened> {
     static SAID: Once = Once::new();
     // Past the capture of the tests' output: this must be seen in a run that passes.
     let say = |what: String| {
@@ -137,19 +144,19 @@ fn foundationdb(clock: SharedClock, name: &str) -> Option<Opened> {
         return None;
     };
     say(format!("RUN against {}", cluster_file.display()));
-    let db = connect(cluster_file.as_ref(), &clock);
-    Some(opened(db, clock, name, WATCHES_MAX_DEFAULT))
+    let key_bytes_max = KEY_BYTES_MAX - prefix.len();
+    let db = connect(cluster_file.as_ref(), prefix, &clock);
+    let opened = opened(db, clock, name, WATCHES_MAX_DEFAULT);
+    Some(Opened { setup: Setup { key_bytes_max, ..opened.setup }, ..opened })
 }
 
-/// Without a prefix of a deployment: the suite's keys have one of their own, and their limit is
-/// that of FoundationDB.
 #[cfg(feature = "foundationdb")]
-fn connect(cluster_file: &Path, clock: &SharedClock) -> Database {
+fn connect(cluster_file: &Path, prefix: String, clock: &SharedClock) -> Database {
     use escapement::store::fdb::{FdbOptions, Prefix, connect};
-    connect(&FdbOptions::new(cluster_file, Prefix::default()), clock).unwrap()
+    connect(&FdbOptions::new(cluster_file, Prefix::new(prefix).unwrap()), clock).unwrap()
 }
 
 #[cfg(not(feature = "foundationdb"))]
-fn connect(_: &Path, _: &SharedClock) -> Database {
+fn connect(_: &Path, _: String, _: &SharedClock) -> Database {
     panic!("{FDB} is set, but this build has no FoundationDB client: add `--features foundationdb`");
 }

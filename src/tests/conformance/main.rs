@@ -54,6 +54,11 @@ mod foundationdb {
     super::for_each_case!(instantiate);
 }
 
+mod foundationdb_under_a_prefix {
+    const THIS: super::Implementation = super::Implementation::FoundationDbUnderAPrefix;
+    super::for_each_case!(instantiate);
+}
+
 /// A number that a variable of the environment may set.
 fn setting(name: &str, otherwise: u64) -> u64 {
     match std::env::var(name) {

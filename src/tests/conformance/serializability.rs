@@ -54,6 +54,11 @@ fn transactions_on_foundationdb_are_strictly_serializable_in_the_order_of_their_
     check(Implementation::FoundationDb);
 }
 
+#[test]
+fn transactions_under_a_prefix_are_strictly_serializable_in_the_order_of_their_stamps() {
+    check(Implementation::FoundationDbUnderAPrefix);
+}
+
 fn verify_memory(fault: Option<Fault>) -> Result<Report, Violation> {
     implementations::single_thread().block_on(async {
         let setup = implementations::memory("serializability", fault).setup;

@@ -1,5 +1,7 @@
 //! Where the adapter does more than pass on: prefixes, phases of a transaction, early refusals.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use escapement::store::{
     ConflictKind, KeySelector, MutationKind, RangeOptions, StoreError, StreamingMode, Transaction, TransactionOption,
@@ -219,7 +221,7 @@ async fn all_priorities_and_tags_are_taken() {
         assert_eq!(tx.get("none").await.unwrap(), None);
         tx.set("k", "").unwrap();
         tx.raw().commit().await.unwrap();
-        assert!(tx.raw().read_version().await.is_err(), "the commit ended it");
+        tx.raw().read_version().await.expect("it read at a version, and has it still");
     }
     assert!(db.metrics()["by-hand"].read_version.count >= 5);
     assert_eq!(db.metrics()["by-hand"].commit.count, 5);
@@ -244,4 +246,30 @@ async fn a_watch_ends_with_every_way_to_give_up_its_transaction() {
         let ended = watch.await.unwrap();
         assert_eq!(code(ended), StoreError::TRANSACTION_CANCELLED, "after {way}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_get_lost_again_and_again_prolong_neither_time_nor_retries() {
+    let Some(area) = Area::new("lost") else { return };
+    let db = area.under("b/");
+    // Each 1039 is followed by another transaction of the client, which counts anew.
+    let changed = || StoreError::new(StoreError::CLUSTER_VERSION_CHANGED);
+    let tx = db.begin();
+    let begun = area.clock.monotonic();
+    let ended = loop {
+        tx.raw().set_option(TransactionOption::TimeoutMs(300)).unwrap();
+        tx.raw().set_option(TransactionOption::MaxRetryDelayMs(5)).unwrap();
+        if let Err(ended) = tx.raw().on_error(changed()).await {
+            break ended;
+        }
+        assert!(area.clock.monotonic().since(begun) < Duration::from_secs(30), "a timeout of 0.3 s does not come");
+    };
+    assert_eq!(ended.code, StoreError::TRANSACTION_TIMED_OUT);
+    let tx = db.begin();
+    tx.raw().set_option(TransactionOption::RetryLimit(3)).unwrap();
+    for _ in 0..3 {
+        tx.raw().on_error(changed()).await.unwrap();
+        tx.raw().set_option(TransactionOption::RetryLimit(3)).unwrap();
+    }
+    assert_eq!(code(tx.raw().on_error(changed()).await), StoreError::CLUSTER_VERSION_CHANGED);
 }

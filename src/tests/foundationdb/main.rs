@@ -2,7 +2,7 @@
 //!
 //! `library` needs the client library, `cluster` and `deployment` a cluster, too, whose cluster
 //! file the variable `ESCAPEMENT_TEST_FDB` names. Where they are missing, the tests say so on
-//! stderr and pass; `.ci/test` says at its end which of the two it was. Every test has a key
+//! stderr, also where it is captured, and pass; `.ci/test` says at its end which of the two it was. Every test has a key
 //! prefix of its own, which it clears.
 
 #![allow(clippy::unwrap_used, reason = "tests: a failed step is a failed test")]
@@ -13,9 +13,11 @@ mod library;
 mod program;
 
 use std::{
-    path::PathBuf,
+    collections::BTreeSet,
+    io::Write as _,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
 };
@@ -44,19 +46,29 @@ fn library() -> Option<()> {
                 text.contains("libfdb_c.so") && text.contains("install the package foundationdb-clients"),
                 "{text}"
             );
-            eprintln!("NOT RUN, the client library is missing: {text}");
+            say(&format!("SKIPPED, the client library is missing: {text}"));
             None
         }
         Err(error) => panic!("{error}"),
     }
 }
 
+/// Says whether this program's tests were run, past the capture of their output: it must be
+/// seen where they pass, too. Each reason once.
+fn say(what: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if SAID.lock().unwrap().insert(what.to_owned()) {
+        std::io::stderr().write_all(format!("\n*** foundationdb: {what}\n").as_bytes()).unwrap();
+    }
+}
+
 /// The cluster to test on.
 fn cluster_file() -> Option<PathBuf> {
     let Some(path) = std::env::var_os("ESCAPEMENT_TEST_FDB").filter(|path| !path.is_empty()) else {
-        eprintln!("NOT RUN: ESCAPEMENT_TEST_FDB names no cluster file");
+        say("SKIPPED, ESCAPEMENT_TEST_FDB is not set");
         return None;
     };
+    say(&format!("RUN against {}", Path::new(&path).display()));
     Some(path.into())
 }
 

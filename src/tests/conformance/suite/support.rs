@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     pub(crate) clock: SharedClock,
     /// What stands before every key. Nothing else may be there, nobody else may write there.
     pub(crate) space: Bytes,
+    /// Bytes of the longest key: 10,000, or less by a prefix that the database puts before it.
+    pub(crate) key_bytes_max: usize,
     /// Watches that the database allows at once.
     pub(crate) watches_max: usize,
 }

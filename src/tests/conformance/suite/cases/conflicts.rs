@@ -137,6 +137,16 @@ pub(crate) async fn the_next_write_alone_can_be_without_conflict(it: &Setup) {
     }
 }
 
+pub(crate) async fn a_write_that_is_refused_was_the_next_one(it: &Setup) {
+    let read = async |tx: &Tx<'_>| drop(tx.get("d").await.unwrap());
+    let write = |tx: &Tx<'_>| {
+        tx.option(TransactionOption::NextWriteNoWriteConflictRange);
+        assert_eq!(code(tx.raw.set(&b"\xff"[..], "")), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
+        tx.set("d", "")
+    };
+    assert!(!commits_after(it, read, write).await, "the second write has its conflict");
+}
+
 pub(crate) async fn blind_writes_and_atomic_operations_never_conflict(it: &Setup) {
     let blind = async |tx: &Tx<'_>| {
         tx.set("d", "mine").unwrap();

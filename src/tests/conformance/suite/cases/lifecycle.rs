@@ -168,6 +168,53 @@ pub(crate) async fn a_call_while_the_commit_is_under_way_is_refused(it: &Setup) 
     assert!(rows.is_empty() || rows == ["a=1"], "{rows:?}");
 }
 
+pub(crate) async fn the_read_version_can_be_asked_for_after_the_commit(it: &Setup) {
+    it.write(&[("a", "1")]).await;
+    let version = async |tx: &Tx<'_>| tx.raw.raw().read_version().await;
+    // One that reads, before and after it writes.
+    for writes_first in [false, true] {
+        let tx = it.begin();
+        if writes_first {
+            tx.set("b", "").unwrap();
+        }
+        tx.get("a").await.unwrap();
+        tx.set("b", "").unwrap();
+        it.write(&[("other", "")]).await;
+        tx.commit().await.unwrap();
+        let (read, written) = (version(&tx).await.unwrap(), tx.raw.raw().committed_version().unwrap());
+        assert!(read < written, "{read:?} is the version that it read at, {written:?} that of its commit");
+        assert_eq!(version(&tx).await.unwrap(), read, "and stays so");
+        assert_eq!(code(tx.get("a").await), StoreError::USED_DURING_COMMIT);
+    }
+    // One that lost keeps its version, too.
+    let lost = it.begin();
+    lost.get("a").await.unwrap();
+    let before = version(&lost).await.unwrap();
+    lost.set("b", "").unwrap();
+    it.write(&[("a", "2")]).await;
+    assert_eq!(code(lost.commit().await), StoreError::NOT_COMMITTED);
+    assert_eq!(version(&lost).await.unwrap(), before);
+    // Those that needed none are given one.
+    for writes in [false, true] {
+        let blind = it.begin();
+        if writes {
+            blind.set("c", "").unwrap();
+        }
+        blind.commit().await.unwrap();
+        assert!(version(&blind).await.unwrap() > before);
+    }
+}
+
+pub(crate) async fn a_read_version_of_after_a_commit_ends_with_a_cancel(it: &Setup) {
+    let tx = it.begin();
+    tx.set("a", "1").unwrap();
+    tx.commit().await.unwrap();
+    tx.raw.raw().cancel();
+    assert_eq!(code(tx.raw.raw().read_version().await), StoreError::TRANSACTION_CANCELLED);
+    tx.raw.raw().reset();
+    tx.raw.raw().read_version().await.unwrap();
+}
+
 pub(crate) async fn only_a_commit_that_wrote_has_a_version(it: &Setup) {
     let tx = it.begin();
     assert!(tx.raw.raw().committed_version().is_err(), "not committed yet");

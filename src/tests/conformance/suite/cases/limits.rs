@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use escapement::store::{
     ConflictKind, MutationKind as M, RangeOptions, StoreError, TransactionOption,
-    limits::{KEY_BYTES_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX},
+    limits::{TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX},
 };
 
 use super::super::support::{Setup, code};
@@ -15,8 +15,8 @@ fn key_of(it: &Setup, bytes: usize) -> Bytes {
 
 pub(crate) async fn keys_and_values_are_refused_just_above_their_limits(it: &Setup) {
     let tx = it.db.begin();
-    tx.set(key_of(it, KEY_BYTES_MAX), vec![1; VALUE_BYTES_MAX]).unwrap();
-    let longer = || key_of(it, KEY_BYTES_MAX + 1);
+    tx.set(key_of(it, it.key_bytes_max), vec![1; VALUE_BYTES_MAX]).unwrap();
+    let longer = || key_of(it, it.key_bytes_max + 1);
     assert_eq!(code(tx.set(longer(), "")), StoreError::KEY_TOO_LARGE);
     assert_eq!(code(tx.set(it.key("a"), vec![1; VALUE_BYTES_MAX + 1])), StoreError::VALUE_TOO_LARGE);
     let operand = tx.raw().mutate(M::Add, it.key("a"), vec![1; VALUE_BYTES_MAX + 1].into());
@@ -26,16 +26,16 @@ pub(crate) async fn keys_and_values_are_refused_just_above_their_limits(it: &Set
     assert_eq!(code(it.soon("the watch fails", watch).await), StoreError::KEY_TOO_LARGE);
     tx.raw().commit().await.unwrap();
     let after = it.db.begin();
-    let value = after.get(key_of(it, KEY_BYTES_MAX)).await.unwrap().unwrap();
+    let value = after.get(key_of(it, it.key_bytes_max)).await.unwrap().unwrap();
     assert_eq!(value.len(), VALUE_BYTES_MAX);
 }
 
 pub(crate) async fn a_key_longer_than_any_is_never_found_and_need_not_be_cleared(it: &Setup) {
     it.write(&[("a", "1")]).await;
     let tx = it.db.begin();
-    assert_eq!(tx.get(key_of(it, KEY_BYTES_MAX + 1)).await.unwrap(), None);
-    tx.clear(key_of(it, KEY_BYTES_MAX + 1)).unwrap();
-    tx.clear_range(it.key("b"), key_of(it, KEY_BYTES_MAX + 5)).unwrap();
+    assert_eq!(tx.get(key_of(it, it.key_bytes_max + 1)).await.unwrap(), None);
+    tx.clear(key_of(it, it.key_bytes_max + 1)).unwrap();
+    tx.clear_range(it.key("b"), key_of(it, it.key_bytes_max + 5)).unwrap();
     tx.raw().commit().await.unwrap();
     assert_eq!(it.dump().await, ["a=1"]);
 }

@@ -1,8 +1,8 @@
 //! Reads of a transaction's own writes.
 
-use escapement::store::{KeySelector, MutationKind as M, StoreError, TransactionOption};
+use escapement::store::{ConflictKind, KeySelector, MutationKind as M, StoreError, TransactionOption};
 
-use super::super::support::{Setup, code, text};
+use super::super::support::{Setup, Tx, code, text};
 
 /// All that need no versionstamp.
 const ATOMIC: [M; 10] =
@@ -120,6 +120,49 @@ pub(crate) async fn own_writes_can_be_switched_off_only_before_the_first_use(it:
     watching.option(TransactionOption::ReadYourWritesDisable);
     let watch = watching.raw.raw().watch(it.key("a"));
     assert_eq!(code(it.soon("the watch fails", watch).await), StoreError::WATCHES_DISABLED);
+}
+
+pub(crate) async fn what_touches_nothing_is_no_first_use(it: &Setup) {
+    let off = |tx: &Tx<'_>| tx.raw.raw().set_option(TransactionOption::ReadYourWritesDisable);
+    let late: [fn(&Tx<'_>) -> Result<(), StoreError>; 3] =
+        [|tx| tx.conflict(ConflictKind::Write, "a", "b"), |tx| tx.mutate(M::Add, "a", b"\x01"), |tx| tx.clear("a")];
+    for use_it in late {
+        let tx = it.begin();
+        use_it(&tx).unwrap();
+        assert_eq!(code(off(&tx)), StoreError::CLIENT_INVALID_OPERATION);
+        tx.commit().await.unwrap();
+        assert_eq!(code(off(&tx)), StoreError::CLIENT_INVALID_OPERATION, "the commit does not undo it");
+        tx.raw.raw().reset();
+        off(&tx).unwrap();
+    }
+    let tx = it.begin();
+    tx.raw.raw().read_version().await.unwrap();
+    tx.conflict(ConflictKind::Read, "a", "b").unwrap();
+    tx.conflict(ConflictKind::Write, "a", "a").unwrap();
+    tx.clear_range("a", "a").unwrap();
+    assert_eq!(tx.rows(it.range("b", "a")).await.unwrap(), [""; 0]);
+    let far = it.key(vec![b'k'; it.key_bytes_max]);
+    assert_eq!(tx.raw.get(far.clone()).await.unwrap(), None);
+    tx.raw.clear(far).unwrap();
+    assert_eq!(code(tx.raw.set(&b"\xff"[..], "")), StoreError::KEY_OUTSIDE_LEGAL_RANGE);
+    off(&tx).unwrap();
+    // Where own writes are not seen, they are no use of it, and reads are.
+    tx.set("a", "").unwrap();
+    off(&tx).unwrap();
+    tx.get("a").await.unwrap();
+    assert_eq!(code(off(&tx)), StoreError::CLIENT_INVALID_OPERATION);
+    tx.commit().await.unwrap();
+    assert_eq!(it.dump().await, ["a="]);
+}
+
+pub(crate) async fn a_read_that_own_writes_answer_fixes_no_read_version(it: &Setup) {
+    let tx = it.begin();
+    tx.clear_range("a", "n").unwrap();
+    assert_eq!(tx.get("b").await.unwrap(), None);
+    assert_eq!(tx.rows(it.range("b", "c")).await.unwrap(), [""; 0]);
+    it.write(&[("x", "later")]).await;
+    assert_eq!(tx.get("x").await.unwrap().as_deref(), Some("later"));
+    tx.commit().await.unwrap();
 }
 
 pub(crate) async fn snapshot_reads_alone_can_be_without_own_writes(it: &Setup) {
