@@ -6,7 +6,7 @@ use bytes::Bytes;
 use escapement_engine::{Epoch, SessionId, Timestamp};
 use escapement_proto::records::{ClusterRecord, MemberRecord, ShardLeaseRecord};
 
-use super::{Record, RecordError, millis, read_session};
+use super::{FORMAT, FORMAT_END, KEYSPACE_FORMAT, Record, RecordError, millis, read_session};
 
 /// The shape of a cluster, fixed when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,39 @@ pub struct Cluster {
     pub format_version: u32,
     /// Number of shards; at least 1.
     pub shards: u32,
+}
+
+/// A newer version of the program has written a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} format {found}; this program reads up to {supported}")]
+pub struct NewerFormat {
+    /// Of what: "keyspace" or "record".
+    pub what: &'static str,
+    /// The format found.
+    pub found: u32,
+    /// The newest that this program reads.
+    pub supported: u32,
+}
+
+impl Cluster {
+    /// Reads the stored bytes; the inner error tells what of them is newer than this program.
+    ///
+    /// # Errors
+    /// As [`Record::decode`].
+    pub fn read(bytes: &Bytes) -> Result<Result<Self, NewerFormat>, RecordError> {
+        let newer = |what, found, supported| Ok(Err(NewerFormat { what, found, supported }));
+        match bytes.first() {
+            Some(format) if (FORMAT + 1..FORMAT_END).contains(format) => {
+                newer("record", (*format).into(), FORMAT.into())
+            }
+            _ => match Self::decode(bytes)? {
+                cluster if cluster.format_version > KEYSPACE_FORMAT => {
+                    newer("keyspace", cluster.format_version, KEYSPACE_FORMAT)
+                }
+                cluster => Ok(Ok(cluster)),
+            },
+        }
+    }
 }
 
 impl Record for Cluster {

@@ -13,7 +13,7 @@ use escapement_engine::{
 };
 use prost::Message;
 
-pub use cluster::{Cluster, Member, ShardLease};
+pub use cluster::{Cluster, Member, NewerFormat, ShardLease};
 pub use lease::{DueEntry, Lease};
 pub use schedule::{ScheduleDeletion, ScheduleRow, Tick};
 pub use task::{Head, IdempotencyRow, PayloadMeta, StoredTask, TaskStateCode, chunks};
@@ -22,6 +22,10 @@ use crate::keyspace;
 
 /// The format of every record that this program writes, and the newest that it reads.
 pub const FORMAT: u8 = 1;
+/// Formats stay below this, where text begins: what somebody else wrote is seldom taken for ours.
+const FORMAT_END: u8 = 32;
+/// The format of the keyspace that this program writes, and the newest that it reads.
+pub const KEYSPACE_FORMAT: u32 = 1;
 
 /// A stored value is not what its key promises.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -24,6 +24,7 @@ use crate::{
     },
     error::{ApiError, Reason},
     model::{NewTask, Occurrence, ScheduleSpec, ScheduleView, TaskFilter, TaskView},
+    records::KEYSPACE_FORMAT,
     store::{RunError, StoreError, metrics::KindSnapshot},
 };
 
@@ -159,7 +160,7 @@ impl Backend for Scheduler {
         Ok(StatusView {
             started: shared.started,
             store: shared.db.kind().to_owned(),
-            format_version: transactions::FORMAT_VERSION,
+            format_version: KEYSPACE_FORMAT,
             session: self.session(),
             shards_owned: u32::try_from(shared.ownership.shards.len()).unwrap_or(u32::MAX),
             shards_total: shared.shards,
@@ -282,7 +283,7 @@ fn refused(refusal: Refusal) -> ApiError {
         Refusal::ScheduleNotFound(_) => Reason::ScheduleNotFound,
         Refusal::ScheduleExists(_) => Reason::ScheduleExists,
         Refusal::CreationUnknown(_) => Reason::OutcomeUnknown,
-        Refusal::Record(_) | Refusal::Key(_) | Refusal::FormatTooNew { .. } | Refusal::Inconsistent(_) => {
+        Refusal::Record(_) | Refusal::Key(_) | Refusal::FormatTooNew(_) | Refusal::Inconsistent(_) => {
             tracing::error!(%message, "the store holds what it cannot hold");
             Reason::Internal
         }

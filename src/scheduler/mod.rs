@@ -41,6 +41,7 @@ pub use self::{
 };
 use crate::{
     clock::SharedClock,
+    records::NewerFormat,
     rng::Rng,
     store::{Database, RunError, StoreError},
 };
@@ -105,13 +106,8 @@ pub enum StartError {
     #[error("the store failed: {0}")]
     Store(String),
     /// The store's keyspace was written by a newer version of the program.
-    #[error("the store has keyspace format {found}, this program reads up to {supported}; use a newer version of it")]
-    FormatTooNew {
-        /// Format found.
-        found: u32,
-        /// Newest format that this program knows.
-        supported: u32,
-    },
+    #[error("the store has {0}; use a newer version of it")]
+    FormatTooNew(NewerFormat),
     /// Another scheduler serves the store, and lives.
     #[error(
         "store `{store}` is served by the scheduler at {address} (session {session}), which is alive; stop it first: \
@@ -133,9 +129,7 @@ pub enum StartError {
 impl StartError {
     fn of(error: RunError<transactions::Refusal>) -> Self {
         match error {
-            RunError::Refused(transactions::Refusal::FormatTooNew { found, supported }) => {
-                Self::FormatTooNew { found, supported }
-            }
+            RunError::Refused(transactions::Refusal::FormatTooNew(newer)) => Self::FormatTooNew(newer),
             RunError::Refused(transactions::Refusal::ShardHeld(..)) => Self::Overtaken,
             error => Self::Store(error.to_string()),
         }

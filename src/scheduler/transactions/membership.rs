@@ -7,26 +7,19 @@ use escapement_engine::{Epoch, SessionId, ShardId};
 use super::{Outcome, Ownership, Refusal, read_record};
 use crate::{
     keyspace,
-    records::{Cluster, Member, Record as _, ShardLease},
+    records::{Cluster, KEYSPACE_FORMAT, Member, Record as _, ShardLease},
     store::{Database, TransactionKind},
 };
-
-/// Newest format of the keyspace that this program knows.
-pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// Reads the cluster's shape, or makes it with `shards` shards if the store is new.
 pub(crate) async fn open_cluster(db: &Database, shards: u32) -> Outcome<Cluster> {
     let committed = db
         .run(TransactionKind::idempotent("open-cluster"), |tx, _| async move {
-            let found = read_record::<Cluster>(&tx, keyspace::cluster()).await?;
-            match found {
-                Some(cluster) if cluster.format_version > FORMAT_VERSION => {
-                    let found = cluster.format_version;
-                    Err(Refusal::FormatTooNew { found, supported: FORMAT_VERSION }.into())
-                }
-                Some(cluster) => Ok(cluster),
+            match tx.get(keyspace::cluster()).await?.as_ref().map(Cluster::read).transpose()? {
+                Some(Ok(cluster)) => Ok(cluster),
+                Some(Err(newer)) => Err(Refusal::FormatTooNew(newer).into()),
                 None => {
-                    let cluster = Cluster { format_version: FORMAT_VERSION, shards };
+                    let cluster = Cluster { format_version: KEYSPACE_FORMAT, shards };
                     tx.set(keyspace::cluster(), cluster.encode())?;
                     Ok(cluster)
                 }
@@ -174,4 +167,36 @@ pub(crate) async fn leave(db: &Database, ownership: &Ownership) -> Outcome<()> {
     })
     .await
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        clock::SharedClock,
+        edge::SystemClock,
+        rng::Rng,
+        store::{MemoryEngine, RunError},
+    };
+
+    #[tokio::test]
+    async fn a_cluster_of_a_newer_version_is_refused_by_its_format_and_stays_as_it_is() {
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        let db = Database::over(Arc::new(MemoryEngine::new(Arc::clone(&clock))), clock, Rng::from_seed(1));
+        let newer_keyspace = Cluster { format_version: 9, shards: 4 }.encode();
+        for (record, what, found) in [(newer_keyspace, "keyspace", 9), (Bytes::from("\u{2}?"), "record", 2)] {
+            let tx = db.begin();
+            tx.set(keyspace::cluster(), record.clone()).unwrap();
+            tx.raw().commit().await.unwrap();
+            match open_cluster(&db, 4).await {
+                Err(RunError::Refused(Refusal::FormatTooNew(newer))) => {
+                    assert_eq!((newer.what, newer.found, newer.supported), (what, found, 1));
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(db.begin().get(keyspace::cluster()).await.unwrap(), Some(record));
+        }
+    }
 }

@@ -30,7 +30,7 @@ use escapement_engine::{
 pub(crate) use cancel::cancel;
 pub(crate) use end::{EndOutcome, EndRequest, Ending, end};
 pub(crate) use fire::{FireOutcome, FireRequest, FiredAttempt, fail_overdue, fire};
-pub(crate) use membership::{FORMAT_VERSION, Takeover, beat, holders, leave, open_cluster, take_shards};
+pub(crate) use membership::{Takeover, beat, holders, leave, open_cluster, take_shards};
 pub(crate) use read::{get_task, list_tasks};
 pub(crate) use scan::{DuePage, TickPage, load_leases, next_stream, read_due, read_ticks, sweep_idempotency};
 pub(crate) use schedule::{
@@ -42,7 +42,7 @@ pub(crate) use tick::{DueTick, TickOutcome, tick};
 use crate::{
     keyspace::{self, KeyError},
     model::TaskState,
-    records::{Record, RecordError, ShardLease},
+    records::{NewerFormat, Record, RecordError, ShardLease},
     store::{Abort, RunError, Transaction},
 };
 
@@ -67,8 +67,8 @@ pub(crate) enum Refusal {
     Record(#[from] RecordError),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("store has keyspace format {found}, this program reads up to {supported}")]
-    FormatTooNew { found: u32, supported: u32 },
+    #[error("store has {0}")]
+    FormatTooNew(NewerFormat),
     #[error("{0}")]
     Inconsistent(String),
 }

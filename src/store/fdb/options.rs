@@ -115,7 +115,8 @@ impl OpenError {
             Self::ClusterFile { .. } => Reason::ClusterFileUnusable,
             Self::Library(_) => Reason::ClientLibraryMissing,
             Self::Client(_) | Self::Unreachable { .. } | Self::Refused { .. } => Reason::ClusterUnreachable,
-            Self::Prefix(_) => Reason::PrefixInUse,
+            Self::Prefix(PrefixError::FormatTooNew { .. }) => Reason::DataFormatNewer,
+            Self::Prefix(PrefixError::Foreign { .. } | PrefixError::Within { .. }) => Reason::PrefixInUse,
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::keys::Prefix;
 use crate::{
     keyspace,
-    records::{Cluster, Record as _},
+    records::{Cluster, NewerFormat},
     store::{Abort, Database, RangeOptions, RunError, StoreError, Transaction, TransactionKind},
 };
 
@@ -35,6 +35,14 @@ pub enum PrefixError {
         /// The other's.
         other: Prefix,
     },
+    /// A newer version of the program has written what lies under the prefix.
+    #[error("prefix {prefix} has {newer}; use a newer version of it")]
+    FormatTooNew {
+        /// Ours.
+        prefix: Prefix,
+        /// What is newer.
+        newer: NewerFormat,
+    },
 }
 
 /// Refuses a prefix that is not a deployment's own. `root` is the whole cluster's key space,
@@ -58,12 +66,17 @@ async fn check(tx: &Transaction, prefix: Prefix) -> Result<(), Abort<PrefixError
     let others: Vec<Prefix> = prefix.enclosing().collect();
     let records = others.iter().map(|other| other.key(&keyspace::cluster())).collect();
     for (other, record) in others.into_iter().zip(tx.get_many(records).await?) {
-        if record.is_some_and(|record| Cluster::decode(&record).is_ok()) {
+        if record.is_some_and(|record| Cluster::read(&record).is_ok()) {
             return Err(Abort::Refuse(PrefixError::Within { prefix, other }));
         }
     }
     let record = tx.get(prefix.key(&keyspace::cluster())).await?;
-    let is_ours = record.is_some_and(|record| Cluster::decode(&record).is_ok());
+    let is_ours = match record.as_ref().map(Cluster::read) {
+        None | Some(Err(_)) => false,
+        Some(Ok(Ok(_))) => true,
+        // What else a newer version keeps there, it alone knows.
+        Some(Ok(Err(newer))) => return Err(Abort::Refuse(PrefixError::FormatTooNew { prefix, newer })),
+    };
     let (first, beyond) = keyspace::bounds();
     // Where we keep nothing, nobody else may keep anything; where we keep everything, neither,
     // unless it is us.

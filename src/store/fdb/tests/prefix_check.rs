@@ -6,12 +6,13 @@ use escapement_engine::ShardId;
 use crate::{
     clock::SharedClock,
     edge::SystemClock,
+    error::Reason,
     keyspace,
     records::{Cluster, Record as _},
     rng::Rng,
     store::{
         Database, MemoryEngine, RunError, TransactionKind,
-        fdb::{Prefix, PrefixError, check_prefix},
+        fdb::{OpenError, Prefix, PrefixError, check_prefix},
     },
 };
 
@@ -73,6 +74,32 @@ async fn foreign_keys_are_refused_with_one_of_them() {
     // Something else where our record would stand.
     let held = [(Bytes::from_static(b"a/\x15\x01"), Bytes::from_static(b"{}"))];
     assert!(matches!(check(b"a/", &held).await, Err(PrefixError::Foreign { .. })));
+}
+
+#[tokio::test]
+async fn what_a_newer_version_wrote_is_told_from_foreign_keys() {
+    let key = Prefix::new("a/").unwrap().key(&keyspace::cluster());
+    let newer_keyspace = Cluster { format_version: 7, shards: 4 }.encode();
+    let written = [
+        (newer_keyspace, "prefix `a/` has keyspace format 7; this program reads up to 1; use a newer version of it"),
+        // Of a record in a newer format nothing is known but the format.
+        (
+            "\u{2}whatever".into(),
+            "prefix `a/` has record format 2; this program reads up to 1; use a newer version of it",
+        ),
+    ];
+    for (record, text) in written {
+        // Keys of kinds that we do not know are a newer version's own affair.
+        let held = [(key.clone(), record.clone()), (Bytes::from("a/\u{1}"), Bytes::new())];
+        let refused = check(b"a/", &held).await.unwrap_err();
+        assert_eq!(refused.to_string(), text);
+        assert_eq!(OpenError::from(refused).reason(), Reason::DataFormatNewer);
+        assert!(matches!(check(b"a/b/", &held).await, Err(PrefixError::Within { .. })), "it is a deployment");
+    }
+    for theirs in [&b""[..], b"\0", b"\x01", b"\x20 ", b"\xff"] {
+        let held = [(key.clone(), Bytes::copy_from_slice(theirs))];
+        assert!(matches!(check(b"a/", &held).await, Err(PrefixError::Foreign { .. })), "{theirs:?}");
+    }
 }
 
 #[tokio::test]
