@@ -24,7 +24,7 @@ use super::{
 };
 use crate::store::{
     StoreError, Version,
-    engine::{CommitReceipt, CommitRequest, Mutation},
+    engine::{CommitReceipt, CommitRequest, KeyRange, Mutation},
     mvcc::{Core, Stage},
 };
 
@@ -130,8 +130,9 @@ pub(super) fn request_bytes(request: &CommitRequest) -> usize {
         }
         Mutation::Clear(key) => key.len() + 64,
     };
-    let ranges = request.read_conflicts.len() + request.write_conflicts.len();
-    request.mutations.iter().map(of_mutation).sum::<usize>() + ranges * 64
+    let ranges = request.read_conflicts.iter().chain(&request.write_conflicts);
+    let of_ranges = ranges.map(|KeyRange { begin, end }| begin.len() + end.len() + 64).sum::<usize>();
+    request.mutations.iter().map(of_mutation).sum::<usize>() + of_ranges
 }
 
 impl Shared {
@@ -220,8 +221,13 @@ impl Shared {
         }
     }
 
-    fn take_jobs(&self, staging: &Staging, by_stage_thread: bool) -> Vec<Job> {
-        let is_full = self.core.window().bytes() > self.window_bytes_max;
+    fn take_jobs(&self, staging: &mut Staging, by_stage_thread: bool) -> Vec<Job> {
+        let mut is_full = self.core.held_bytes() > self.window_bytes_max;
+        if is_full {
+            // Conflicts go with commits, of which there are none now.
+            self.core.forget_conflicts(&mut staging.stage);
+            is_full = self.core.held_bytes() > self.window_bytes_max;
+        }
         let mut queue = hold(&self.queue);
         if by_stage_thread && (queue.is_idle || queue.jobs.len() < STAGE_JOBS_MIN && queue.bytes < STAGE_BYTES_MIN) {
             return Vec::new();

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::error::OpenError;
+use super::{error::OpenError, files::LogFiles};
 
 /// Format that this program writes, and the newest that it reads.
 pub(super) const FORMAT: u32 = 1;
@@ -32,8 +32,8 @@ impl Drop for DirLock {
 }
 
 /// Takes the directory, which is created if needed.
-pub(super) fn lock(dir: &Path) -> Result<DirLock, OpenError> {
-    fs::create_dir_all(dir).map_err(OpenError::io("create", dir))?;
+pub(super) fn lock(dir: &Path, files: &dyn LogFiles) -> Result<DirLock, OpenError> {
+    create(dir, files)?;
     let path = dir.join(LOCK_FILE);
     // A directory of somebody else stays as it is.
     if !path.exists() {
@@ -53,6 +53,18 @@ pub(super) fn lock(dir: &Path) -> Result<DirLock, OpenError> {
     let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     noted.map_err(OpenError::io("write", path))?;
     Ok(DirLock { file })
+}
+
+/// Creates what is missing of the path, durably: a directory that is lost with the power takes all
+/// that was acknowledged with it.
+fn create(dir: &Path, files: &dyn LogFiles) -> Result<(), OpenError> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|path| *path != Path::new("") && !path.exists()).collect();
+    fs::create_dir_all(dir).map_err(OpenError::io("create", dir))?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        files.sync_dir(parent).map_err(OpenError::io("sync", parent))?;
+    }
+    Ok(())
 }
 
 /// Whether the directory is new (or its first start did not come to its end).

@@ -59,7 +59,7 @@ impl Flusher {
     /// Up to which version the window is flushed now.
     fn limit(&self, shared: &Shared) -> u64 {
         let by_age = shared.core.flush_limit();
-        if shared.core.window().bytes() <= shared.window_bytes_max / 4 * 3 {
+        if shared.core.held_bytes() <= shared.window_bytes_max / 4 * 3 {
             return by_age;
         }
         by_age.max(shared.core.versions.readable().saturating_sub(self.span_min))

@@ -105,6 +105,9 @@ pub struct EmbeddedStats {
     pub log_bytes: u64,
     /// Bytes that the window holds, roughly.
     pub window_bytes: usize,
+    /// Bytes that the keys of conflicts take, roughly. They go with the next commits after they
+    /// are too old.
+    pub resolver_bytes: usize,
     /// Versions from the window's oldest batch to the newest: microseconds.
     pub window_span: u64,
     /// Batches handed to the base.
@@ -138,7 +141,7 @@ impl EmbeddedEngine {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(dir: &Path, options: EmbeddedOptions, clock: SharedClock) -> Result<Self, OpenError> {
-        let lock = dir::lock(dir)?;
+        let lock = dir::lock(dir, &*options.files)?;
         let is_new = dir::check_format(dir)?;
         let (base_path, log_path) = (dir.join("base"), dir.join("log"));
         std::fs::create_dir_all(&log_path).map_err(OpenError::io("create", log_path.clone()))?;
@@ -187,12 +190,14 @@ impl EmbeddedEngine {
             let window = shared.core.window();
             (window.bytes(), window.oldest())
         };
+        let resolver_bytes = shared.core.held_bytes().saturating_sub(window_bytes);
         EmbeddedStats {
             commits: counters.commits.load(Ordering::Relaxed),
             batches: counters.batches.load(Ordering::Relaxed),
             syncs: counters.syncs.load(Ordering::Relaxed),
             log_bytes: counters.log_bytes.load(Ordering::Relaxed),
             window_bytes,
+            resolver_bytes,
             window_span: oldest.map_or(0, |oldest| shared.core.versions.readable().saturating_sub(oldest)),
             flushes: counters.flushes.load(Ordering::Relaxed),
             base_bytes: shared.core.base.bytes(),

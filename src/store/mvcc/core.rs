@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Core<B> {
     oldest: AtomicU64,
     /// Versions that stay readable.
     span: u64,
+    /// What the stage's resolver holds.
+    resolver_bytes: AtomicUsize,
 }
 
 /// What only the committing side touches.
@@ -51,7 +53,8 @@ pub(crate) struct Stage {
 impl<B: Base> Core<B> {
     pub(crate) fn new(base: B, versions: Versions, window: Window, span: u64, watches_max: usize) -> Self {
         let oldest = AtomicU64::new(versions.readable());
-        Self { base, versions, window: RwLock::new(window), watches: Watches::new(watches_max), oldest, span }
+        let (window, watches) = (RwLock::new(window), Watches::new(watches_max));
+        Self { base, versions, window, watches, oldest, span, resolver_bytes: AtomicUsize::new(0) }
     }
 
     pub(crate) fn window(&self) -> RwLockReadGuard<'_, Window> {
@@ -60,6 +63,22 @@ impl<B: Base> Core<B> {
 
     fn window_mut(&self) -> RwLockWriteGuard<'_, Window> {
         self.window.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of the window and of the conflicts, roughly.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.window().bytes() + self.resolver_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Forgets all conflicts that are too old to matter.
+    pub(crate) fn forget_conflicts(&self, stage: &mut Stage) {
+        stage.resolver.expire_all(self.floor(self.versions.readable()));
+        self.resolver_bytes.store(stage.resolver.bytes(), Ordering::Relaxed);
+    }
+
+    /// Below this no transaction may have its read version when `version` is the newest.
+    fn floor(&self, version: u64) -> u64 {
+        version.saturating_sub(self.span).max(self.oldest.load(Ordering::Acquire))
     }
 
     fn check_age(&self, version: u64) -> Result<(), StoreError> {
@@ -146,7 +165,7 @@ impl<B: Base> Core<B> {
         mut log: impl FnMut(&Change),
     ) -> (Version, Vec<Result<CommitReceipt, StoreError>>) {
         let version = self.versions.assign();
-        let floor = version.0.saturating_sub(self.span).max(self.oldest.load(Ordering::Acquire));
+        let floor = self.floor(version.0);
         self.window_mut().begin_batch(version.0);
         let mut results = Vec::new();
         let mut pending = Vec::new();
@@ -164,6 +183,7 @@ impl<B: Base> Core<B> {
         }
         self.apply(&mut pending, &mut log);
         stage.resolver.finish_batch(floor);
+        self.resolver_bytes.store(stage.resolver.bytes(), Ordering::Relaxed);
         (version, results)
     }
 

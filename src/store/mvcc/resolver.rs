@@ -19,6 +19,11 @@ use hashbrown::HashTable;
 
 use crate::store::engine::KeyRange;
 
+/// Bytes that a written key costs beyond its own: its places in table and run.
+const POINT_OVERHEAD: usize = 100;
+/// Likewise for a range, whose ends stand in map and log.
+const RANGE_OVERHEAD: usize = 300;
+
 /// Expired keys taken out for each batch at least, beyond twice what the batch brings.
 const EXPIRE_STEP: usize = 1024;
 
@@ -35,6 +40,7 @@ pub(crate) struct Resolver {
     runs: VecDeque<Run>,
     /// Points of the batch that is being resolved, by transaction.
     open: Vec<Run>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -49,6 +55,14 @@ pub(crate) fn single_key(range: &KeyRange) -> Option<&Bytes> {
     let (begin, end) = (&range.begin, &range.end);
     let is_single = end.len() == begin.len() + 1 && end.last() == Some(&0) && end.starts_with(begin);
     is_single.then_some(begin)
+}
+
+fn point_cost(key: &Bytes) -> usize {
+    key.len() + POINT_OVERHEAD
+}
+
+fn range_cost(range: &KeyRange) -> usize {
+    2 * (range.begin.len() + range.end.len()) + RANGE_OVERHEAD
 }
 
 impl Run {
@@ -81,6 +95,7 @@ impl Resolver {
         for range in writes {
             if let Some(key) = single_key(range) {
                 if self.set_point(key, version) {
+                    self.bytes += point_cost(key);
                     keys.push(key.clone());
                 }
             } else if range.begin < range.end {
@@ -95,6 +110,7 @@ impl Resolver {
     /// A transaction of the batch `version` writes this key, which it did not know before.
     pub(crate) fn add_key(&mut self, key: &Bytes, version: u64) {
         if self.set_point(key, version) {
+            self.bytes += point_cost(key);
             self.open.push(Run::new(version, vec![key.clone()]));
         }
     }
@@ -115,6 +131,16 @@ impl Resolver {
         self.expire(floor, 2 * added + EXPIRE_STEP);
     }
 
+    /// Bytes held, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets all that was written at or before `floor`, for want of memory.
+    pub(crate) fn expire_all(&mut self, floor: u64) {
+        self.expire(floor, usize::MAX);
+    }
+
     /// Keys and ranges held.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -133,6 +159,7 @@ impl Resolver {
                 self.runs.pop_front();
             }
             for key in gone {
+                self.bytes -= point_cost(&key);
                 let hash = self.hasher.hash_one(&key);
                 if let Ok(entry) = self.points.find_entry(hash, |(point, at)| *at == version && *point == key) {
                     entry.remove();
@@ -140,6 +167,7 @@ impl Resolver {
             }
         }
         while let Some((version, range)) = self.range_log.pop_front_if(|(version, _)| *version <= floor) {
+            self.bytes -= range_cost(&range);
             self.expire_range(&range, version);
         }
     }
@@ -223,6 +251,7 @@ impl Resolver {
             }
         }
         self.ranges.insert(begin.clone(), (end.clone(), version));
+        self.bytes += range_cost(range);
         self.range_log.push_back((version, range.clone()));
     }
 }

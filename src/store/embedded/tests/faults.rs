@@ -152,3 +152,19 @@ fn a_segment_whose_seal_was_written_but_not_synced_is_opened_again() {
     drop(engine);
     assert_eq!(all(&open(dir.path())), [(bytes("a"), bytes(&large))]);
 }
+
+#[test]
+fn a_new_directory_is_synced_into_the_one_that_holds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new").join("deep");
+    let open = || {
+        let files = TestFiles::new();
+        let options = EmbeddedOptions { files: Arc::new(Handle(Arc::clone(&files))), ..EmbeddedOptions::default() };
+        open_with(&path, options).unwrap().close();
+        files.synced_dirs.lock().unwrap().clone()
+    };
+    let first = open();
+    assert!(first.contains(&dir.path().join("new")) && first.contains(&dir.path().to_owned()), "{first:?}");
+    let again = open();
+    assert!(!again.contains(&dir.path().join("new")) && !again.contains(&dir.path().to_owned()), "{again:?}");
+}

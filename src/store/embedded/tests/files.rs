@@ -33,6 +33,8 @@ pub(super) struct Faults {
 #[derive(Debug, Default)]
 pub(super) struct TestFiles {
     pub(super) events: Mutex<Vec<Event>>,
+    /// Directories in the order of their syncs.
+    pub(super) synced_dirs: Mutex<Vec<PathBuf>>,
     faults: Mutex<Faults>,
     changed: Condvar,
 }
@@ -135,7 +137,9 @@ impl LogFiles for Handle {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        SystemFiles.sync_dir(dir)
+        SystemFiles.sync_dir(dir)?;
+        self.0.synced_dirs.lock().unwrap().push(dir.to_owned());
+        Ok(())
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {

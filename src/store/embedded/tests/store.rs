@@ -8,7 +8,7 @@ use super::{all, commit, newest, open, open_with, until, value, wait};
 use crate::store::{
     EmbeddedOptions, MutationKind, StoreError,
     embedded::{OpenError, base::FjallBase},
-    engine::{CommitRequest, Engine as _, Mutation},
+    engine::{CommitRequest, Engine as _, KeyRange, Mutation},
     mvcc::tests::{
         bytes, one,
         reads::{check_reads, steps},
@@ -145,6 +145,30 @@ fn a_window_at_its_limit_makes_commits_wait_and_loses_none() {
     }
     assert!(engine.stats().stalls > 0);
     assert_eq!(all(&engine).len(), 3000);
+}
+
+#[test]
+fn keys_of_conflicts_alone_fill_the_window_too_and_commits_wait_for_them_to_grow_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions { window_ms_min: 20, window_bytes_max: 100_000, ..EmbeddedOptions::default() };
+    let engine = open_with(dir.path(), options).unwrap();
+    let long = "k".repeat(5000);
+    // Nothing is written: a point each, and a range.
+    let commits: Vec<_> = (0..3000)
+        .map(|number| {
+            let write_conflicts = vec![
+                one(&bytes(&format!("{long}{number}"))),
+                KeyRange { begin: bytes(&format!("r{number:05}")), end: bytes(&format!("r{number:05}{long}")) },
+            ];
+            engine.commit(CommitRequest { write_conflicts, ..CommitRequest::default() })
+        })
+        .collect();
+    for commit in commits {
+        wait(commit).unwrap();
+        let held = engine.stats().resolver_bytes;
+        assert!(held < 16_000_000, "the limit, and one batch beyond it: {held}");
+    }
+    assert!(engine.stats().stalls > 0);
 }
 
 #[test]
