@@ -33,6 +33,11 @@ use crate::{
 
 type Outgoing = mpsc::Sender<Result<ServerMessage, Status>>;
 
+/// Answers that wait to be sent, beyond those to requests, whose number has a limit of its own.
+/// Until there are fewer, the client is not read: it asks for watches that are refused, or fire at
+/// once, and does not read that they do.
+const WATCH_ANSWERS_MAX: usize = 4096;
+
 /// How a stream ends.
 enum End {
     /// The client said so, or is gone.
@@ -142,6 +147,8 @@ struct Session<'a> {
     /// `None` once the client is welcome.
     settling: Option<BoxFuture<'static, ()>>,
     work: FuturesUnordered<BoxFuture<'static, Option<Done>>>,
+    /// What is left of a message while too many answers wait.
+    unread: VecDeque<proto::Request>,
     answers: VecDeque<Done>,
     welcome_due: bool,
     pong_due: Option<u64>,
@@ -164,6 +171,7 @@ impl<'a> Session<'a> {
             reader: Reader::new(Arc::clone(&shared.engine), shared.options.answer_bytes_max),
             settling: Some(admitted.settled().boxed()),
             work: FuturesUnordered::new(),
+            unread: VecDeque::new(),
             answers: VecDeque::new(),
             welcome_due: false,
             pong_due: None,
@@ -183,7 +191,10 @@ impl<'a> Session<'a> {
         let mut ending = self.shared.ending.subscribe();
         let mut fenced = self.admitted.fenced().boxed();
         loop {
-            let sends = self.has_message();
+            if let Err(end) = self.read_on() {
+                return end;
+            }
+            let (sends, reads) = (self.has_message(), self.unread.is_empty());
             let settling = self.settling.as_mut();
             let (outgoing, settles, works) = (self.outgoing, settling.is_some(), !self.work.is_empty());
             tokio::select! {
@@ -193,7 +204,7 @@ impl<'a> Session<'a> {
                 () = outgoing.closed() => return End::Gone,
                 () = &mut beat => {
                     beat = clock.sleep(beat_length);
-                    if let Some(silent) = self.count_beat(sends) {
+                    if let Some(silent) = self.count_beat(sends, reads) {
                         return silent;
                     }
                 }
@@ -211,7 +222,7 @@ impl<'a> Session<'a> {
                         self.done(done);
                     }
                 }
-                message = inbound.message() => match message {
+                message = inbound.message(), if reads => match message {
                     Ok(Some(message)) => {
                         self.quiet_beats = 0;
                         if let Err(end) = self.handle(message) {
@@ -225,8 +236,9 @@ impl<'a> Session<'a> {
     }
 
     /// Beats are counted, not the clock read: a process that was suspended has missed one.
-    fn count_beat(&mut self, sends: bool) -> Option<End> {
-        self.quiet_beats += 1;
+    fn count_beat(&mut self, sends: bool, reads: bool) -> Option<End> {
+        // One that is not read is not heard.
+        self.quiet_beats = if reads { self.quiet_beats + 1 } else { 0 };
         self.stalled_beats = if sends { self.stalled_beats + 1 } else { 0 };
         if self.quiet_beats > BEATS_IN_SILENCE {
             return Some(End::Silent("says nothing"));
@@ -282,7 +294,8 @@ impl<'a> Session<'a> {
                 Err(End::Violated(Status::failed_precondition("requests come after Welcome")))
             }
             Some(client_message::Message::Requests(batch)) => {
-                batch.requests.into_iter().try_for_each(|request| self.request(request))
+                self.unread.extend(batch.requests);
+                self.read_on()
             }
             Some(client_message::Message::Ping(ping)) => {
                 self.pong_due = Some(ping.sequence);
@@ -295,6 +308,17 @@ impl<'a> Session<'a> {
             // Both sides have the same protocol version, so there is nothing unknown.
             None => Err(End::Violated(Status::invalid_argument("a message without content"))),
         }
+    }
+
+    /// Takes up requests, as long as not too many answers wait.
+    fn read_on(&mut self) -> Result<(), End> {
+        let answers_max = WATCH_ANSWERS_MAX + self.shared.options.requests_max as usize;
+        while self.answers.len() < answers_max
+            && let Some(request) = self.unread.pop_front()
+        {
+            self.request(request)?;
+        }
+        Ok(())
     }
 
     fn request(&mut self, request: proto::Request) -> Result<(), End> {
@@ -398,5 +422,45 @@ impl<'a> Session<'a> {
             watch.cancel.abort();
             self.watch_bytes -= watch.bytes;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use escapement_proto::store::Requests;
+
+    use super::{super::StoreServer, *};
+    use crate::{
+        edge::SystemClock,
+        rng::Rng,
+        store::{MemoryEngine, remote::ServerOptions},
+    };
+
+    #[tokio::test]
+    async fn answers_to_refused_watches_wait_in_bounded_number_and_none_is_lost() {
+        const WATCHES: u64 = 100_000;
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        let engine = Arc::new(MemoryEngine::new(Arc::clone(&clock)));
+        let options = ServerOptions { watches_max: 0, requests_max: 16, ..ServerOptions::default() };
+        let server = StoreServer::new(engine, options, clock, &Rng::from_seed(1));
+        let admitted = server.0.registry.admit(Incarnation([7; 16]), 1).unwrap();
+        let (outgoing, _messages) = mpsc::channel(1);
+        let mut session = Session::new(&server.0, &admitted, &outgoing);
+        session.settling = None;
+        let watch = |id| proto::Request { id, request: Some(request::Request::Watch(proto::Watch::default())) };
+        let message =
+            Some(client_message::Message::Requests(Requests { requests: (1..=WATCHES).map(watch).collect() }));
+        assert!(session.handle(ClientMessage { message }).is_ok());
+        let mut answered = 0;
+        while session.has_message() {
+            assert!(session.answers.len() <= WATCH_ANSWERS_MAX + 16, "{} answers wait", session.answers.len());
+            let server_message::Message::Responses(sent) = session.next_message() else { panic!("an answer") };
+            for response in sent.responses {
+                answered += 1;
+                assert_eq!(response.id, answered);
+            }
+            assert!(session.read_on().is_ok());
+        }
+        assert_eq!(answered, WATCHES);
     }
 }
