@@ -27,6 +27,7 @@ use crate::{
         embedded::{EmbeddedEngine, EmbeddedOptions, OpenError},
         fdb,
         memory::MemoryEngine,
+        metrics,
         remote::{ConnectError, RemoteEngine, RemoteOptions},
     },
 };
@@ -146,14 +147,18 @@ pub async fn start_on(
     let address = listener.address();
     options.scheduler.address = address.to_string();
     let limits = ApiLimits { payload_bytes_max: options.scheduler.payload_bytes_max };
-    let scheduler = Scheduler::start(db, Arc::clone(&clock), rng.clone(), options.scheduler).await?;
+    let scheduler = Scheduler::start(db.clone(), Arc::clone(&clock), rng.clone(), options.scheduler).await?;
     let api = Api::new(Arc::new(scheduler.clone()), Arc::clone(&clock), rng, limits);
     let (stop, stopped) = oneshot::channel::<()>();
-    let serve = ServeOptions { clock, drain_max: CALLS_DRAIN_MAX };
+    let serve = ServeOptions { clock: Arc::clone(&clock), drain_max: CALLS_DRAIN_MAX };
     let worker = scheduler.clone();
     let serving = tokio::spawn(async move {
         let stopped = async move { drop(stopped.await) };
-        listener.serve(api, worker, serve, stopped).await.map(drop)
+        tokio::select! {
+            biased;
+            served = listener.serve(api, worker, serve, stopped) => served.map(drop),
+            () = metrics::log(&db, &clock) => Ok(()),
+        }
     });
     tracing::info!(%address, "serving");
     Ok(ServerHandle { address, scheduler, engine: None, drain_max: options.drain_max, stop, serving })

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use super::StoreError;
+use super::{Database, StoreError};
+use crate::clock::SharedClock;
 
 /// Codes after which transactions are tried again, each with a counter of its own.
 const RETRY_CODES: [i32; 12] = [
@@ -127,7 +129,58 @@ pub struct KindSnapshot {
     pub commit: LatencySnapshot,
 }
 
+impl LatencySnapshot {
+    /// What came after `earlier`; the longest is of both.
+    fn since(&self, earlier: &Self) -> Self {
+        Self { count: self.count - earlier.count, sum: self.sum.saturating_sub(earlier.sum), max: self.max }
+    }
+}
+
+/// The mean, and the longest so far.
+impl fmt::Display for LatencySnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mean = self.sum / u32::try_from(self.count).unwrap_or(u32::MAX).max(1);
+        write!(f, "{} (mean {mean:.1?}, longest so far {:.1?})", self.count, self.max)
+    }
+}
+
+/// For the log: what is zero is left out.
+impl fmt::Display for KindSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "started {}, committed {}", self.started, self.committed)?;
+        let rare = [("refused", self.refused), ("maybe committed", self.maybe_committed), ("failed", self.failed)];
+        for (name, count) in rare.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, ", {name} {count}")?;
+        }
+        for (code, count) in &self.retries {
+            write!(f, ", retried after {code}: {count}")?;
+        }
+        for (name, latency) in [("read versions", &self.read_version), ("commits", &self.commit)] {
+            if latency.count > 0 {
+                write!(f, ", {name} {latency}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl KindSnapshot {
+    /// What came after `earlier`, a snapshot of the same counters.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let before = |code: &i32| earlier.retries.get(code).copied().unwrap_or(0);
+        let retries = self.retries.iter().map(|(code, count)| (*code, count - before(code)));
+        Self {
+            started: self.started - earlier.started,
+            committed: self.committed - earlier.committed,
+            refused: self.refused - earlier.refused,
+            maybe_committed: self.maybe_committed - earlier.maybe_committed,
+            failed: self.failed - earlier.failed,
+            retries: retries.filter(|(_, count)| *count > 0).collect(),
+            read_version: self.read_version.since(&earlier.read_version),
+            commit: self.commit.since(&earlier.commit),
+        }
+    }
+
     /// Tries that lost against another transaction (1020).
     pub fn conflicts(&self) -> u64 {
         self.retries.get(&StoreError::NOT_COMMITTED).copied().unwrap_or(0)
@@ -148,5 +201,63 @@ impl Metrics {
     pub fn snapshot(&self) -> BTreeMap<&'static str, KindSnapshot> {
         let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.iter().map(|(name, metrics)| (*name, metrics.snapshot())).collect()
+    }
+}
+
+/// How often [`log`] says what the store did.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Writes to the debug log, once a minute, what each kind of transaction did since the last time.
+/// Never ends.
+pub async fn log(db: &Database, clock: &SharedClock) {
+    let mut before = db.metrics();
+    loop {
+        clock.sleep(LOG_INTERVAL).await;
+        let now = db.metrics();
+        for (kind, did) in changes(&before, &now) {
+            tracing::debug!(target: "escapement::store", kind, "transactions in the last minute: {did}");
+        }
+        before = now;
+    }
+}
+
+/// What the kinds did that did anything.
+fn changes(
+    before: &BTreeMap<&'static str, KindSnapshot>,
+    now: &BTreeMap<&'static str, KindSnapshot>,
+) -> Vec<(&'static str, KindSnapshot)> {
+    let none = KindSnapshot::default();
+    let did = now.iter().map(|(kind, now)| (*kind, now.since(before.get(kind).unwrap_or(&none))));
+    let did_something = |did: &KindSnapshot| did.started > 0 || did.read_version.count > 0 || did.commit.count > 0;
+    did.filter(|(_, did)| did_something(did)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_what_each_kind_did_since_the_last_time() {
+        let metrics = Metrics::default();
+        let (fire, idle) = (metrics.kind("fire"), metrics.kind("idle"));
+        let add = |counter: &AtomicU64, count| counter.fetch_add(count, Relaxed);
+        add(&fire.started, 5);
+        add(&idle.started, 1);
+        fire.commit.record(Duration::from_millis(7));
+        let before = metrics.snapshot();
+        add(&fire.started, 3);
+        add(&fire.committed, 2);
+        add(&fire.failed, 1);
+        fire.count_retry(1020);
+        fire.count_retry(1020);
+        fire.count_retry(4711);
+        fire.commit.record(Duration::from_millis(2));
+        fire.commit.record(Duration::from_millis(4));
+        let said: Vec<_> =
+            changes(&before, &metrics.snapshot()).iter().map(|(kind, did)| format!("{kind}: {did}")).collect();
+        let expected = "fire: started 3, committed 2, failed 1, retried after 0: 1, retried after 1020: 2, \
+                        commits 2 (mean 3.0ms, longest so far 7.0ms)";
+        assert_eq!(said, [expected]);
+        assert!(changes(&metrics.snapshot(), &metrics.snapshot()).is_empty());
     }
 }

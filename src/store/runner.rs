@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Abort, Committed, Database, RetryClass, StoreError, Transaction, TransactionOption, Try};
+use super::{
+    Abort, Committed, Database, RetryClass, StoreError, Transaction, TransactionOption, Try,
+    client::limits::TAG_BYTES_MAX,
+};
 
 /// Tries unless the kind says otherwise.
 const TRIES_MAX: u32 = 100;
@@ -28,6 +31,7 @@ pub struct TransactionKind {
     name: &'static str,
     idempotent: bool,
     batch: bool,
+    tag: Option<&'static str>,
     tries_max: u32,
     total_max: Duration,
 }
@@ -35,7 +39,7 @@ pub struct TransactionKind {
 impl TransactionKind {
     /// A kind that must not be run again once it may have been committed.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, idempotent: false, batch: false, tries_max: TRIES_MAX, total_max: TOTAL_MAX }
+        Self { name, idempotent: false, batch: false, tag: None, tries_max: TRIES_MAX, total_max: TOTAL_MAX }
     }
 
     /// A kind that may be run again even when it may have been committed: it leaves a marker
@@ -50,6 +54,18 @@ impl TransactionKind {
     #[must_use]
     pub const fn batch(self) -> Self {
         Self { batch: true, ..self }
+    }
+
+    /// Named so to FoundationDB, which can slow down what bears a tag: by itself, when one tag
+    /// keeps a storage server busy, or when an operator says so. So a tag is for what can wait.
+    /// The name is the cluster's, not a deployment's.
+    ///
+    /// # Panics
+    /// When it is longer than [`TAG_BYTES_MAX`].
+    #[must_use]
+    pub const fn tag(self, tag: &'static str) -> Self {
+        assert!(tag.len() <= TAG_BYTES_MAX, "FoundationDB takes no longer tag");
+        Self { tag: Some(tag), ..self }
     }
 
     /// Tries at most; at least 1.
@@ -219,12 +235,15 @@ where
     F: Future<Output = Result<T, Abort<E>>> + Send,
 {
     let in_body = |error| Failure::Store(Stage::Body, error);
-    // The timeout counts from the first try on, whichever try sets it; priorities do not
-    // survive a retry.
+    // The timeout counts from the first try on, whichever try sets it; priorities and tags do
+    // not survive a retry.
     let total_ms = u64::try_from(kind.total_max.as_millis()).unwrap_or(u64::MAX);
     tx.raw().set_option(TransactionOption::TimeoutMs(total_ms)).map_err(in_body)?;
     if kind.batch {
         tx.raw().set_option(TransactionOption::PriorityBatch).map_err(in_body)?;
+    }
+    if let Some(tag) = kind.tag {
+        tx.raw().set_option(TransactionOption::Tag(tag.to_owned())).map_err(in_body)?;
     }
     let value = match body(tx.clone(), attempt).await {
         Ok(value) => value,

@@ -11,7 +11,8 @@ use crate::{
     store::{Database, Transaction, TransactionKind},
 };
 
-const READ: TransactionKind = TransactionKind::idempotent("read");
+/// What callers read, as often as they like: with a tag, so that it can be slowed down.
+pub(super) const READ: TransactionKind = TransactionKind::idempotent("read").tag("escapement-read");
 
 /// Rows that one page looks at before it is handed out short.
 const SCANNED_ROWS_MAX: usize = 20_000;

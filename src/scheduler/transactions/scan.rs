@@ -1,5 +1,6 @@
 //! Scans that fill memory from the store. Snapshot reads: what they bring is checked again by the
 //! transaction that acts on it. Only the sweep, for which nobody waits, has batch priority.
+//! Scans read the most rows, so they bear tags, by which FoundationDB can slow them down.
 
 use escapement_engine::{ScheduleUid, ShardId, TaskId, Timestamp};
 
@@ -10,7 +11,8 @@ use crate::{
     store::{Database, KeySelector, TransactionKind},
 };
 
-const SCAN: TransactionKind = TransactionKind::idempotent("scan");
+const SCAN: TransactionKind = TransactionKind::idempotent("scan").tag("escapement-scan");
+const SWEEP: TransactionKind = TransactionKind::idempotent("sweep").batch().tag("escapement-sweep");
 
 /// Rows of one page: "scan 1000 tasks at a time".
 pub(crate) const PAGE_ROWS: usize = 1000;
@@ -128,7 +130,7 @@ pub(crate) async fn sweep_idempotency(
     now: Timestamp,
 ) -> Outcome<Option<bytes::Bytes>> {
     let committed = db
-        .run(TransactionKind::idempotent("sweep").batch(), |tx, _| {
+        .run(SWEEP, |tx, _| {
             let mut range = keyspace::idempotencies().limit(PAGE_ROWS);
             if let Some(after) = &after {
                 range.begin = KeySelector::first_greater_than(after.clone());

@@ -12,7 +12,7 @@ use escapement_engine::{
     planted::{Bug, planted},
 };
 
-use super::{Body, Outcome, Refusal, read_record, seen::Seen};
+use super::{Body, Outcome, Refusal, read::READ, read_record, seen::Seen};
 use crate::{
     keyspace,
     model::{ScheduleSpec, ScheduleState},
@@ -101,7 +101,7 @@ pub(super) fn rewrite(tx: &Transaction, shards: u32, before: &ScheduleRow, after
 /// One schedule.
 pub(crate) async fn get_schedule(db: &Database, namespace: &Namespace, id: &ScheduleId) -> Outcome<ScheduleRow> {
     let committed = db
-        .run(TransactionKind::idempotent("read"), |tx, _| {
+        .run(READ, |tx, _| {
             let (namespace, id) = (namespace.clone(), id.clone());
             async move { existing(&tx, &namespace, &id).await }
         })
@@ -122,7 +122,7 @@ pub(crate) async fn list_schedules(
     limit: usize,
 ) -> Outcome<(Vec<ScheduleRow>, bool)> {
     let committed = db
-        .run(TransactionKind::idempotent("read"), |tx, _| {
+        .run(READ, |tx, _| {
             let range = keyspace::schedules(namespace, after).limit(limit);
             async move {
                 let page = tx.get_range_snapshot(range).await?;

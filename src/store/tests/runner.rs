@@ -228,3 +228,16 @@ fn a_dropped_run_makes_no_further_try() {
     assert_eq!(calls.load(Relaxed), 1);
     assert!(it.engine.rows().is_empty());
 }
+
+#[test]
+fn every_try_of_a_kind_has_its_priority_and_its_tag() {
+    let it = setup(&[]);
+    it.engine.inner().commit_faults.push_back(CommitFault::Fails(1020));
+    let (result, tries) = append(&it, MARKED.batch().tag("sixteen-letters!"));
+    assert_eq!((result.unwrap().value, tries.len()), (2, 2));
+    append(&it, MARKED).0.unwrap();
+    let asked = std::mem::take(&mut it.engine.inner().version_requests);
+    let asked: Vec<_> = asked.iter().map(|request| (request.batch_priority, request.tags.join(","))).collect();
+    let with = (true, "sixteen-letters!".to_owned());
+    assert_eq!(asked, [with.clone(), with, (false, String::new())]);
+}

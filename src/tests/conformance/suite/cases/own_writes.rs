@@ -2,7 +2,7 @@
 
 use escapement::store::{ConflictKind, KeySelector, MutationKind as M, StoreError, TransactionOption};
 
-use super::super::support::{Setup, Tx, code, text};
+use super::super::support::{Setup, Tx, Write, code, text};
 
 /// All that need no versionstamp.
 const ATOMIC: [M; 10] =
@@ -124,7 +124,7 @@ pub(crate) async fn own_writes_can_be_switched_off_only_before_the_first_use(it:
 
 pub(crate) async fn what_touches_nothing_is_no_first_use(it: &Setup) {
     let off = |tx: &Tx<'_>| tx.raw.raw().set_option(TransactionOption::ReadYourWritesDisable);
-    let late: [fn(&Tx<'_>) -> Result<(), StoreError>; 3] =
+    let late: [Write; 3] =
         [|tx| tx.conflict(ConflictKind::Write, "a", "b"), |tx| tx.mutate(M::Add, "a", b"\x01"), |tx| tx.clear("a")];
     for use_it in late {
         let tx = it.begin();
