@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr, sync::atomic::Ordering::Relaxed, tim
 use escapement::{rng::Rng, store::StoreError};
 use escapement_sim::{
     fork, simulate,
-    store::{Fault, FaultPlan, Sent, SimStore, Told},
+    store::{CommitEntry, Effect, Fault, FaultPlan, Sent, SimStore, Told},
 };
 use madsim::{
     net::NetSim,
@@ -28,13 +28,24 @@ const RUN_MS: u64 = 40_000;
 const CALM: Duration = Duration::from_secs(70);
 
 /// What else must have happened, besides faults and effects of the store.
-pub(crate) const RARE: [&str; 5] = [
+pub(crate) const RARE: [&str; 11] = [
     "landed-after-cut-off",
     "answer-lost-in-network-applied",
     "answer-lost-in-network-not-applied",
     "watch-fired",
     "reader-compared",
+    "recovery-skipped-100-million-versions",
+    "too-old-in-a-window-of-100-ms",
+    "too-old-in-a-window-of-1000-ms",
+    "too-old-in-a-window-of-5000-ms",
+    "too-old-in-a-window-of-10000-ms",
+    "batch-of-at-most-two-was-full",
 ];
+/// What the knobs make of a version's life, in the order of [`RARE`].
+const WINDOWS_MS: [u64; 4] = [100, 1000, 5000, 10_000];
+/// Versions that pass in a second, and that a recovery skips.
+const VERSIONS_PER_SECOND: u64 = 1_000_000;
+const RECOVERY_VERSIONS: u64 = 100_000_000;
 
 pub(crate) fn run(seed: u64, mutant: Mutant) -> String {
     simulate(seed, async move {
@@ -144,17 +155,32 @@ fn report(store: &SimStore, ledger: &Ledger, broken: &[String]) -> String {
 }
 
 /// In the order of [`RARE`].
-fn rare(store: &SimStore, ledger: &Ledger) -> [usize; 5] {
+fn rare(store: &SimStore, ledger: &Ledger) -> [usize; 11] {
     let (log, entries) = (store.log(), store.log().entries());
     let unknown = |sent: &&Sent| matches!(sent.told, Some((_, Told::Failed(StoreError::COMMIT_UNKNOWN_RESULT))));
     let told_so = [Some(Fault::UnknownApplied), Some(Fault::Recovery)];
     let unheard = |sent: &&Sent| sent.landed.iter().any(|entry| !told_so.contains(&entries[*entry].fault));
     let sent = log.sent();
+    let (effects, knobs) = (store.effects(), &store.plan().knobs);
+    let seen_if = |is_so: bool, effect| if is_so { effects[&effect] as usize } else { 0 };
+    let [window_1, window_2, window_3, window_4] =
+        WINDOWS_MS.map(|window_ms| seen_if(knobs.window_ms == window_ms, Effect::TooOldByClock));
+    let skipped = |pair: &&[CommitEntry]| {
+        // Rounded up by less than a second.
+        let passed = (pair[1].at.as_secs() - pair[0].at.as_secs()) * VERSIONS_PER_SECOND;
+        pair[1].version.0 - pair[0].version.0 + VERSIONS_PER_SECOND >= RECOVERY_VERSIONS + passed
+    };
     [
         log.landed_after_cut_off(),
         sent.iter().filter(unknown).filter(unheard).count(),
         sent.iter().filter(unknown).filter(|sent| sent.arrived.is_none()).count(),
         ledger.watches_fired.load(Relaxed) as usize,
         ledger.reads.load(Relaxed) as usize,
+        entries.windows(2).filter(skipped).count(),
+        window_1,
+        window_2,
+        window_3,
+        window_4,
+        seen_if(knobs.batch_commits_max == 2, Effect::SharedBatch),
     ]
 }
