@@ -27,7 +27,7 @@ struct Args {
 enum Command {
     /// Tasks scheduled ahead: memory of the server, and how late each one starts.
     Lateness(lateness::Options),
-    /// The embedded store: commits beside raw fjall, reads at a version.
+    /// The embedded store: commits beside raw fjall, reads at a version. Or FoundationDB.
     Store(store::Options),
     /// Submit, run, complete: tasks a second from end to end.
     Throughput(throughput::Options),

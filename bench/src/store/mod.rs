@@ -1,10 +1,12 @@
-//! The embedded store: commits a second beside raw fjall, and reads at a version.
+//! The embedded store: commits a second beside raw fjall, and reads at a version. Or, where a
+//! cluster file is given, FoundationDB.
 //!
 //! Each contender has a new store in a new folder for each round, and the rounds of all are
 //! interleaved, so that a machine that is busy for a while is busy for all of them. Shown are
 //! medians over the rounds, with the lowest and highest.
 
 mod commits;
+mod foundationdb;
 mod reads;
 mod report;
 
@@ -53,6 +55,11 @@ pub(crate) struct Options {
     /// Keys in the store that is read.
     #[arg(long, default_value_t = 100_000)]
     read_keys: usize,
+    /// Measure FoundationDB instead, on the cluster of this file (build with `--features
+    /// foundationdb`). Writes under `escapement-bench/`, and clears it afterwards.
+    #[arg(long)]
+    #[serde(skip)]
+    cluster_file: Option<PathBuf>,
     /// Where the stores are kept; the system's folder for temporary files if not given.
     #[arg(long)]
     #[serde(skip)]
@@ -84,6 +91,9 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
         || options.keys.iter().any(|keys| !(1..=1000).contains(keys))
     {
         return Err("--rounds is at least 1, --value-bytes at most 100000, --keys 1 to 1000".to_owned());
+    }
+    if let Some(cluster_file) = options.cluster_file.clone() {
+        return foundationdb::run(&cluster_file, options).await;
     }
     let mut commits = Vec::new();
     for keys in &options.keys {
