@@ -18,6 +18,8 @@ pub struct Payload {
     pub data: Bytes,
     /// Media type; may be empty.
     pub content_type: String,
+    /// It was longer: this is its beginning.
+    pub truncated: bool,
 }
 
 impl Payload {
@@ -34,6 +36,9 @@ pub struct Occurrence {
     pub schedule: ScheduleId,
     /// The instant that the rule named; `None` for a task made by a trigger.
     pub nominal: Option<Timestamp>,
+    /// Which schedule of that id: with `nominal`, it names the occurrence for ever. `None` for tasks
+    /// stored before this was kept.
+    pub uid: Option<ScheduleUid>,
 }
 
 /// Makes a submission recognisable for a while.
@@ -195,8 +200,10 @@ pub struct TaskView {
     pub result: Option<Payload>,
     /// The last error, unless it succeeded.
     pub error: Option<TaskError>,
-    /// History, oldest first. Left empty in lists.
+    /// History, oldest first; of a long one the newest attempts. Left empty in lists.
     pub attempts: Vec<Attempt>,
+    /// Attempts before those.
+    pub attempts_left_out: u32,
     /// As the caller put it.
     pub cancel_reason: String,
 }

@@ -6,6 +6,13 @@
 
 #![expect(missing_docs, clippy::all, reason = "generated code; its comments stand in the .proto files")]
 
+/// Major version of the rules of a worker session (head of worker_service.proto) that this program
+/// keeps, as worker and as server.
+pub const WORKER_PROTOCOL_VERSION: u32 = 1;
+
+/// What this program can do in a worker session beyond that version, by name. Nothing so far.
+pub const WORKER_FEATURES: &[&str] = &[];
+
 /// The public API, package `escapement.v1`.
 pub mod v1 {
     tonic::include_proto!("escapement.v1");

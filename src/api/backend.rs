@@ -120,6 +120,8 @@ pub struct Counters {
     pub store_transactions: u64,
     /// Transactions repeated because of a conflict.
     pub store_conflicts: u64,
+    /// Times that a task or schedule was left as it is because a record of it cannot be read.
+    pub records_unreadable: u64,
 }
 
 /// The server's clock as it stands.

@@ -81,7 +81,11 @@ mod tests {
     fn spec() -> v1::TaskSpec {
         v1::TaskSpec {
             queue: "mail".into(),
-            payload: Some(v1::Payload { data: Bytes::from_static(b"hello"), content_type: "text/plain".into() }),
+            payload: Some(v1::Payload {
+                data: Bytes::from_static(b"hello"),
+                content_type: "text/plain".into(),
+                ..Default::default()
+            }),
             when: Some(When::Delay(Duration { seconds: 5, nanos: 0 })),
             ..v1::TaskSpec::default()
         }

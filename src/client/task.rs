@@ -49,7 +49,11 @@ macro_rules! work_setters {
         /// Bytes for the handler, and their media type. At most 1 MiB, unless the server is
         /// configured otherwise.
         pub fn payload(mut self, data: impl Into<::bytes::Bytes>, content_type: impl Into<String>) -> Self {
-            let payload = ::escapement_proto::v1::Payload { data: data.into(), content_type: content_type.into() };
+            let payload = ::escapement_proto::v1::Payload {
+                data: data.into(),
+                content_type: content_type.into(),
+                ..Default::default()
+            };
             self.work.payload = Some(payload);
             self
         }

@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod census;
+#[cfg(feature = "exec")]
+pub(crate) mod child;
 #[cfg(feature = "server")]
 pub mod grpc;
 #[cfg(feature = "server")]

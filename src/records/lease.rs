@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use escapement_engine::{
-    SessionId, Timestamp, Token,
+    ScheduleUid, SessionId, Timestamp, Token,
     name::{Namespace, Priority, QueueName},
 };
 use escapement_proto::records::{DueRecord, LeaseRecord};
@@ -66,6 +66,7 @@ impl Record for DueEntry {
             content_type: self.payload.as_ref().map(|it| it.content_type.clone()).unwrap_or_default(),
             schedule_id: occurrence.map(|it| it.schedule.as_str().to_owned()).unwrap_or_default(),
             nominal_ms: occurrence.and_then(|it| it.nominal).map(Timestamp::unix_ms),
+            schedule_uid: uid_bytes(occurrence),
         }
     }
 
@@ -86,25 +87,39 @@ impl Record for DueEntry {
             max_attempts: message.max_attempts,
             attempt_timeout: Duration::from_millis(message.attempt_timeout_ms),
             deadline: message.deadline_ms.map(Timestamp::from_unix_ms),
-            payload: message
-                .has_payload
-                .then_some(PayloadMeta { bytes: message.payload_bytes, content_type: message.content_type }),
-            occurrence: read_occurrence(Self::NAME, &message.schedule_id, message.nominal_ms)?,
+            payload: message.has_payload.then_some(PayloadMeta {
+                bytes: message.payload_bytes,
+                content_type: message.content_type,
+                truncated: false,
+            }),
+            occurrence: read_occurrence(Self::NAME, &message.schedule_id, message.nominal_ms, &message.schedule_uid)?,
         })
     }
+}
+
+pub(super) fn uid_bytes(occurrence: Option<&Occurrence>) -> Bytes {
+    let uid = occurrence.and_then(|it| it.uid);
+    uid.map(|uid| Bytes::copy_from_slice(uid.as_bytes())).unwrap_or_default()
 }
 
 pub(super) fn read_occurrence(
     record: &'static str,
     schedule_id: &str,
     nominal_ms: Option<i64>,
+    uid: &[u8],
 ) -> Result<Option<Occurrence>, RecordError> {
+    let of_uid = |uid: &[u8]| {
+        ScheduleUid::from_slice(uid).ok_or_else(|| RecordError::new(record, "schedule uid is not 16 bytes"))
+    };
+    // Absent in what was stored before it was kept.
+    let uid = (!uid.is_empty()).then(|| of_uid(uid)).transpose()?;
     match (schedule_id.is_empty(), nominal_ms) {
-        (true, None) => Ok(None),
-        (true, Some(_)) => Err(RecordError::new(record, "a nominal instant without a schedule")),
+        (true, None) if uid.is_none() => Ok(None),
+        (true, _) => Err(RecordError::new(record, "a nominal instant or uid without a schedule")),
         (false, nominal) => Ok(Some(Occurrence {
             schedule: read_schedule_id(record, schedule_id)?,
             nominal: nominal.map(Timestamp::from_unix_ms),
+            uid,
         })),
     }
 }

@@ -113,7 +113,7 @@ fn read_template(message: TemplateRecord) -> Result<(Template, Option<Duration>)
     }
     let template = Template {
         queue: read_queue(NAME, &message.queue)?,
-        payload: Payload { data: message.payload, content_type: message.content_type },
+        payload: Payload { data: message.payload, content_type: message.content_type, truncated: false },
         priority: read_priority(NAME, message.priority)?,
         retry: read_retry(NAME, message.retry)?,
         attempt_timeout: Duration::from_millis(message.attempt_timeout_ms),

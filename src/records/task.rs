@@ -9,8 +9,9 @@ use escapement_proto::records::{
 };
 
 use super::{
-    Record, RecordError, lease::read_occurrence, millis, read_namespace, read_priority, read_queue, read_session,
-    read_task_id,
+    Record, RecordError,
+    lease::{read_occurrence, uid_bytes},
+    millis, read_namespace, read_priority, read_queue, read_session, read_task_id,
 };
 use crate::{
     keyspace,
@@ -24,9 +25,17 @@ pub struct PayloadMeta {
     pub bytes: u64,
     /// Media type.
     pub content_type: String,
+    /// It was longer. Only results can be.
+    pub truncated: bool,
 }
 
 impl PayloadMeta {
+    /// That of a payload.
+    pub fn of(payload: &Payload) -> Self {
+        let Payload { data, content_type, truncated } = payload;
+        Self { bytes: data.len() as u64, content_type: content_type.clone(), truncated: *truncated }
+    }
+
     /// Chunks that the bytes take.
     pub fn chunks(&self) -> u32 {
         u32::try_from(self.bytes.div_ceil(PAYLOAD_CHUNK_BYTES as u64)).unwrap_or(u32::MAX)
@@ -67,8 +76,7 @@ impl StoredTask {
     /// What is kept of a new task, apart from its payload's bytes.
     pub fn of(task: &NewTask) -> Self {
         let payload = &task.template.payload;
-        let meta = (!payload.is_empty())
-            .then(|| PayloadMeta { bytes: payload.data.len() as u64, content_type: payload.content_type.clone() });
+        let meta = (!payload.is_empty()).then(|| PayloadMeta::of(payload));
         Self {
             namespace: task.namespace.clone(),
             template: Template { payload: Payload::default(), ..task.template.clone() },
@@ -131,6 +139,7 @@ impl Record for StoredTask {
             has_payload: self.payload.is_some(),
             schedule_id: occurrence.map(|it| it.schedule.as_str().to_owned()).unwrap_or_default(),
             nominal_ms: occurrence.and_then(|it| it.nominal).map(Timestamp::unix_ms),
+            schedule_uid: uid_bytes(occurrence),
             content_hash: self.content_hash,
         }
     }
@@ -149,14 +158,16 @@ impl Record for StoredTask {
                 attempt_timeout: Duration::from_millis(message.attempt_timeout_ms),
                 labels: message.labels,
             },
-            payload: message
-                .has_payload
-                .then_some(PayloadMeta { bytes: message.payload_bytes, content_type: message.content_type }),
+            payload: message.has_payload.then_some(PayloadMeta {
+                bytes: message.payload_bytes,
+                content_type: message.content_type,
+                truncated: false,
+            }),
             due: Timestamp::from_unix_ms(message.due_ms),
             deadline: message.deadline_ms.map(Timestamp::from_unix_ms),
             idempotency_key: message.idempotency_key,
             submitted: Timestamp::from_unix_ms(message.submitted_ms),
-            occurrence: read_occurrence(Self::NAME, &message.schedule_id, message.nominal_ms)?,
+            occurrence: read_occurrence(Self::NAME, &message.schedule_id, message.nominal_ms, &message.schedule_uid)?,
             content_hash: message.content_hash,
         })
     }
@@ -228,6 +239,7 @@ impl Record for Head {
             result_bytes: self.result.as_ref().map_or(0, |it| it.bytes),
             result_content_type: self.result.as_ref().map(|it| it.content_type.clone()).unwrap_or_default(),
             cancel_reason: self.cancel_reason.clone(),
+            result_truncated: self.result.as_ref().is_some_and(|it| it.truncated),
             ended_by: self.ended_by.as_ref().map(error_message),
         }
     }
@@ -241,7 +253,8 @@ impl Record for Head {
         if message.has_result && state != TaskState::Succeeded {
             return Err(RecordError::new(Self::NAME, "a result without success"));
         }
-        if !message.has_result && (message.result_bytes > 0 || !message.result_content_type.is_empty()) {
+        let described = message.result_bytes > 0 || !message.result_content_type.is_empty() || message.result_truncated;
+        if !message.has_result && described {
             return Err(RecordError::new(Self::NAME, "size or type of a result that is not there"));
         }
         Ok(Self {
@@ -251,9 +264,11 @@ impl Record for Head {
             due: Timestamp::from_unix_ms(message.due_ms),
             finished: message.finished_ms.map(Timestamp::from_unix_ms),
             last: message.last.map(Attempt::from_message).transpose()?,
-            result: message
-                .has_result
-                .then_some(PayloadMeta { bytes: message.result_bytes, content_type: message.result_content_type }),
+            result: message.has_result.then_some(PayloadMeta {
+                bytes: message.result_bytes,
+                content_type: message.result_content_type,
+                truncated: message.result_truncated,
+            }),
             cancel_reason: message.cancel_reason,
             ended_by: message.ended_by.map(read_error),
         })
@@ -267,6 +282,7 @@ fn error_message(error: &TaskError) -> ErrorRecord {
         non_retryable: error.non_retryable,
         details: error.details.data.clone(),
         details_content_type: error.details.content_type.clone(),
+        details_truncated: error.details.truncated,
     }
 }
 
@@ -275,7 +291,11 @@ fn read_error(error: ErrorRecord) -> TaskError {
         kind: error.kind,
         message: error.message,
         non_retryable: error.non_retryable,
-        details: Payload { data: error.details, content_type: error.details_content_type },
+        details: Payload {
+            data: error.details,
+            content_type: error.details_content_type,
+            truncated: error.details_truncated,
+        },
     }
 }
 

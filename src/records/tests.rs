@@ -22,8 +22,8 @@ fn entry() -> DueEntry {
         max_attempts: 5,
         attempt_timeout: Duration::from_secs(60),
         deadline: Some(NOW),
-        payload: Some(PayloadMeta { bytes: 12, content_type: "text/plain".into() }),
-        occurrence: Some(Occurrence { schedule: ScheduleId::new("nightly").unwrap(), nominal: Some(NOW) }),
+        payload: Some(PayloadMeta { bytes: 12, content_type: "text/plain".into(), truncated: false }),
+        occurrence: Some(Occurrence { schedule: ScheduleId::new("nightly").unwrap(), nominal: Some(NOW), uid: None }),
     }
 }
 
@@ -55,7 +55,11 @@ fn attempt() -> Attempt {
             kind: "io".into(),
             message: "no".into(),
             non_retryable: false,
-            details: Payload { data: Bytes::from_static(b"{}"), content_type: "application/json".into() },
+            details: Payload {
+                data: Bytes::from_static(b"{}"),
+                content_type: "application/json".into(),
+                truncated: false,
+            },
         }),
     }
 }
@@ -71,7 +75,7 @@ fn stored() -> StoredTask {
             attempt_timeout: Duration::from_secs(1),
             labels: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
         },
-        payload: Some(PayloadMeta { bytes: 200_000, content_type: String::new() }),
+        payload: Some(PayloadMeta { bytes: 200_000, ..PayloadMeta::default() }),
         due: NOW,
         deadline: None,
         idempotency_key: "k".into(),
@@ -140,7 +144,7 @@ fn chunks_cover_the_bytes_without_a_gap() {
     for len in [0u32, 1, 89_999, 90_000, 90_001, 1 << 20] {
         let data = Bytes::from((0..len).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<_>>());
         let pieces: Vec<_> = chunks(&data).collect();
-        let meta = PayloadMeta { bytes: u64::from(len), content_type: String::new() };
+        let meta = PayloadMeta { bytes: u64::from(len), ..PayloadMeta::default() };
         assert_eq!(pieces.len(), meta.chunks() as usize, "{len}");
         assert!(pieces.iter().enumerate().all(|(n, (number, _))| n == *number as usize));
         assert_eq!(pieces.into_iter().flat_map(|(_, piece)| piece).collect::<Vec<_>>(), data);

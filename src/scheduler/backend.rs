@@ -1,6 +1,6 @@
 //! The scheduler as the gRPC services see it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use escapement_engine::{
     ScheduleUid, TaskId,
@@ -16,7 +16,7 @@ use super::{
     counters,
     submitting::{SubmitFailed, SubmitJob},
     transactions::{self, DueTick, Refusal, SubmitRefusal},
-    watch::Subscription,
+    watch::{self, Subscription, TooManyWatches},
 };
 use crate::{
     api::backend::{
@@ -28,8 +28,8 @@ use crate::{
     store::{RunError, StoreError, metrics::KindSnapshot},
 };
 
-/// A watcher looks again after this long, in case a hint was lost.
-const WATCH_POLL: Duration = Duration::from_secs(1);
+/// When a caller should try again that found too many watches open.
+const WATCH_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// When a caller should try again after a failure of the store.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -79,9 +79,18 @@ impl Backend for Scheduler {
 
     async fn watch_task(&self, namespace: Namespace, id: TaskId) -> Answer<WatchStream> {
         // Subscribed before the first look, so that no change falls between.
-        let subscription = self.shared().watches.subscribe(id);
+        let subscription = self.shared().watches.subscribe(id).map_err(too_many_watches)?;
         let first = self.get_task(namespace.clone(), id).await?;
-        let watch = Watch { scheduler: self.clone(), namespace, id, subscription, shown: None, next: Some(first) };
+        let watch = Watch {
+            scheduler: self.clone(),
+            namespace,
+            id,
+            subscription,
+            changes: 0,
+            shown: None,
+            next: Some(first),
+            progress: None,
+        };
         Ok(stream::unfold(watch, Watch::step).boxed())
     }
 
@@ -144,7 +153,7 @@ impl Backend for Scheduler {
             deadline: row.spec.deadline_after.map(|span| now.saturating_add(span)),
             idempotency: None,
             submitted: now,
-            occurrence: Some(Occurrence { schedule: row.spec.id, nominal: None }),
+            occurrence: Some(Occurrence { schedule: row.spec.id, nominal: None, uid: Some(row.uid) }),
             content_hash: row.spec.content_hash,
         };
         let results = self.submit(vec![task]).await;
@@ -177,6 +186,7 @@ impl Backend for Scheduler {
                 attempts_expired: counters::read(&shared.counters.expired),
                 store_transactions: store.values().map(|kind| kind.committed).sum(),
                 store_conflicts: store.values().map(conflicts).sum(),
+                records_unreadable: counters::read(&shared.counters.unreadable),
             },
         })
     }
@@ -199,14 +209,18 @@ impl Scheduler {
     }
 }
 
-/// A watch on a task: looks when told, and from time to time anyhow.
+/// A watch on a task: looks when told.
 struct Watch {
     scheduler: Scheduler,
     namespace: Namespace,
     id: TaskId,
     subscription: Subscription,
+    /// Of the hint that `next` or `shown` was read after.
+    changes: u64,
     shown: Option<TaskView>,
     next: Option<TaskView>,
+    /// The last one, shown or not.
+    progress: Option<watch::Progress>,
 }
 
 impl Watch {
@@ -219,15 +233,20 @@ impl Watch {
                 self.shown = Some(view.clone());
                 return Some((Ok(WatchEvent::Task(Box::new(view))), self));
             }
-            let clock = Arc::clone(&self.scheduler.shared().clock);
-            let told = tokio::select! {
-                biased;
-                changed = self.subscription.hints.changed() => changed.is_ok(),
-                () = clock.sleep(WATCH_POLL) => false,
-            };
-            if told && let Some(progress) = self.progress() {
-                return Some((Ok(WatchEvent::Progress(progress)), self));
+            // The hub outlives its watches.
+            self.subscription.hints.changed().await.ok()?;
+            let hint = self.subscription.hints.borrow_and_update().clone();
+            let progress = hint.progress.filter(|progress| self.progress.as_ref() != Some(progress));
+            let shown = progress.as_ref().and_then(|progress| self.of_running(progress));
+            if progress.is_some() {
+                self.progress = progress;
             }
+            if hint.changes == self.changes
+                && let Some(event) = shown
+            {
+                return Some((Ok(WatchEvent::Progress(event)), self));
+            }
+            self.changes = hint.changes;
             match self.scheduler.get_task(self.namespace.clone(), self.id).await {
                 Ok(view) => self.next = Some(view),
                 Err(error) => return Some((Err(error), self)),
@@ -235,10 +254,8 @@ impl Watch {
         }
     }
 
-    /// The progress of the attempt that was shown as running, if that is what the hint is.
-    fn progress(&mut self) -> Option<Progress> {
-        let hint = self.subscription.hints.borrow_and_update();
-        let progress = hint.progress.as_ref()?;
+    /// As progress of the attempt that was shown as running, if that is whose it is.
+    fn of_running(&self, progress: &watch::Progress) -> Option<Progress> {
         let running = self.shown.as_ref()?.attempts.last()?;
         (running.token == progress.token && running.ended.is_none()).then(|| Progress {
             attempt: running.number,
@@ -262,6 +279,10 @@ fn submit_refused(refusal: SubmitRefusal) -> ApiError {
             format!("the idempotency key belongs to task {id}, which has other content"),
         ),
     }
+}
+
+fn too_many_watches(refusal: TooManyWatches) -> ApiError {
+    ApiError::new(Reason::Overloaded, refusal.to_string()).with_retry_after(WATCH_RETRY_AFTER)
 }
 
 fn submit_failed(failure: &SubmitFailed) -> ApiError {

@@ -10,6 +10,8 @@ pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) expired: AtomicU64,
+    /// Tasks and schedules left as they are because a record of theirs cannot be read, each time.
+    pub(crate) unreadable: AtomicU64,
 }
 
 /// Adds to a count.

@@ -14,12 +14,15 @@ mod core;
 mod counters;
 mod membership;
 mod options;
+mod room;
 mod session;
 mod status;
 mod submitting;
 mod succession;
 mod transactions;
 mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -31,6 +34,7 @@ use self::{
     core::{Message, Rejected},
     counters::Counters,
     membership::Held,
+    room::PayloadRoom,
     submitting::SubmitJob,
     transactions::{Ownership, Takeover},
     watch::WatchHub,
@@ -69,6 +73,7 @@ pub(crate) struct Shared {
     /// Whether the clock is too far off to act by.
     clock_rejected: Rejected,
     watches: WatchHub,
+    payload_room: PayloadRoom,
     core: mpsc::Sender<Message>,
     submits: mpsc::Sender<SubmitJob>,
     ends: mpsc::Sender<EndJob>,
@@ -180,6 +185,7 @@ impl Scheduler {
             counters: Counters::default(),
             clock_rejected: Rejected::default(),
             watches: WatchHub::default(),
+            payload_room: PayloadRoom::default(),
             core,
             submits,
             ends,
@@ -191,6 +197,7 @@ impl Scheduler {
         tokio::spawn(completing::run(Arc::clone(&shared), end_jobs));
         tokio::spawn(membership::renew(Arc::clone(&shared)));
         tokio::spawn(membership::sweep(Arc::clone(&shared)));
+        tokio::spawn(watch::poll(Arc::clone(&shared)));
         tracing::info!(%session, shards = cluster.shards, "scheduler started");
         Ok(Self { shared })
     }

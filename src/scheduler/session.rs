@@ -3,29 +3,35 @@
 
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use escapement_engine::{
     SessionId, TaskId, Token, limits,
     name::{Namespace, QueueName},
+    text::{cut, cut_marked},
 };
-use escapement_proto::v1::{
-    self, Completion, CompletionVerdict, Hello, ServerMessage, Verdict, WorkerMessage, completion::Outcome,
-    server_message, worker_message, worker_service_server::WorkerService,
+use escapement_proto::{
+    WORKER_FEATURES, WORKER_PROTOCOL_VERSION,
+    v1::{
+        self, Completion, CompletionVerdict, Hello, ServerMessage, Verdict, WorkerMessage, completion::Outcome,
+        server_message, worker_message, worker_service_server::WorkerService,
+    },
 };
+use futures_util::Stream;
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Scheduler, Shared,
     completing::EndJob,
-    core::{Message, Outbound, SessionEvent, SessionOpening},
+    core::{Message, Outbound, Outgoing, SessionEvent, SessionOpening},
     transactions::{EndRequest, Ending},
     watch::Progress,
 };
@@ -43,9 +49,21 @@ const HELLO_MAX: Duration = Duration::from_secs(10);
 /// Streams of this process, so that two of one session can be told apart.
 static STREAMS: AtomicU64 = AtomicU64::new(1);
 
+/// What goes down to one worker.
+#[derive(Debug)]
+pub struct ToWorker(mpsc::Receiver<Outgoing>);
+
+impl Stream for ToWorker {
+    type Item = Result<ServerMessage, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx).map(|outgoing| outgoing.map(Outgoing::taken))
+    }
+}
+
 #[tonic::async_trait]
 impl WorkerService for Scheduler {
-    type SessionStream = ReceiverStream<Result<ServerMessage, Status>>;
+    type SessionStream = ToWorker;
 
     async fn session(
         &self,
@@ -64,10 +82,10 @@ impl WorkerService for Scheduler {
             };
             match opened {
                 Ok(opening) => serve(&shared, opening, inbound, outbound, gone).await,
-                Err(status) => drop(outbound.send(Err(status)).await),
+                Err(status) => drop(outbound.send(Outgoing::error(status)).await),
             }
         });
-        Ok(Response::new(ReceiverStream::new(messages)))
+        Ok(Response::new(ToWorker(messages)))
     }
 }
 
@@ -94,6 +112,13 @@ fn read_hello(hello: Hello, outbound: Outbound, hold: oneshot::Sender<()>) -> Re
         let bytes = format!("{} bytes", hello.worker_name.len());
         violations.push(Violation::new("hello.worker_name", bytes, "must be at most 128 bytes"));
     }
+    // Absent: from before there were versions.
+    if !matches!(hello.protocol_version, 0 | WORKER_PROTOCOL_VERSION) {
+        let version = hello.protocol_version.to_string();
+        let rule = format!("must be {WORKER_PROTOCOL_VERSION}, the one version that this server knows");
+        violations.push(Violation::new("hello.protocol_version", version, rule));
+    }
+    let features = hello.features.into_iter().filter(|name| WORKER_FEATURES.contains(&name.as_str())).collect();
     let namespace = match hello.namespace.as_str() {
         "" => Some(Namespace::default()),
         text => Namespace::new(text)
@@ -131,6 +156,7 @@ fn read_hello(hello: Hello, outbound: Outbound, hold: oneshot::Sender<()>) -> Re
             queues: queues.into_iter().collect(),
             held,
             credits: hello.credits,
+            features,
             outbound,
             hold,
         }),
@@ -161,7 +187,7 @@ async fn serve(
         match message {
             Ok(Some(WorkerMessage { message: Some(message) })) => {
                 if let Err(error) = reader.handle(message).await {
-                    drop(reader.outbound.send(Err(Status::from(error))).await);
+                    drop(reader.outbound.send(Outgoing::error(Status::from(error))).await);
                     break;
                 }
             }
@@ -253,9 +279,10 @@ impl Reader<'_> {
                 let details = error.details.map(read_payload).unwrap_or_default();
                 let error = TaskError {
                     kind: cut(error.kind, limits::ERROR_KIND_BYTES_MAX),
-                    message: cut(error.message, limits::ERROR_MESSAGE_BYTES_MAX),
+                    message: cut_marked(error.message, limits::ERROR_MESSAGE_BYTES_MAX),
                     non_retryable: error.non_retryable,
                     details: Payload {
+                        truncated: details.truncated || details.data.len() > limits::ERROR_DETAILS_BYTES_MAX,
                         data: details.data.slice(..details.data.len().min(limits::ERROR_DETAILS_BYTES_MAX)),
                         content_type: cut(details.content_type, limits::CONTENT_TYPE_BYTES_MAX),
                     },
@@ -279,7 +306,7 @@ impl Reader<'_> {
             message,
         };
         let message = server_message::Message::Verdicts(v1::CompletionVerdicts { verdicts: vec![verdict] });
-        let _ = self.outbound.send(Ok(ServerMessage { message: Some(message) })).await;
+        let _ = self.outbound.send(Outgoing::message(message)).await;
     }
 
     fn progress(&self, batch: v1::ProgressReports) {
@@ -305,18 +332,60 @@ fn invalid_result(kind: &str, message: &str) -> Ending {
 }
 
 fn read_payload(payload: v1::Payload) -> Payload {
-    Payload { data: payload.data, content_type: payload.content_type }
-}
-
-/// Cuts a text at a character border.
-fn cut(mut text: String, bytes_max: usize) -> String {
-    if text.len() > bytes_max {
-        text.truncate(text.floor_char_boundary(bytes_max));
-    }
-    text
+    Payload { data: payload.data, content_type: payload.content_type, truncated: payload.truncated }
 }
 
 /// Sends what the core has for a session, without waiting: one that does not read is cut off.
 pub(super) fn send(outbound: &Outbound, message: server_message::Message) -> bool {
-    outbound.try_send(Ok(ServerMessage { message: Some(message) })).is_ok()
+    outbound.try_send(Outgoing::message(message)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::room::PayloadRoom;
+
+    fn hello() -> Hello {
+        let queues = vec![v1::QueueSubscription { queue: "q".to_owned(), concurrency_max: 0 }];
+        Hello { session_id: bytes::Bytes::from_static(&[7; 16]), queues, ..Hello::default() }
+    }
+
+    fn read(hello: Hello) -> Result<SessionOpening, ApiError> {
+        read_hello(hello, mpsc::channel(1).0, oneshot::channel().0)
+    }
+
+    #[test]
+    fn a_worker_of_another_protocol_is_refused_with_the_version_that_is_known() {
+        for version in [0, WORKER_PROTOCOL_VERSION] {
+            let opening = read(Hello { protocol_version: version, ..hello() }).unwrap();
+            assert_eq!(opening.features, Vec::<String>::new());
+        }
+        let error = read(Hello { protocol_version: 2, ..hello() }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "hello.protocol_version must be 1, the one version that this server knows (got `2`)"
+        );
+        // What it can do beyond that is its own affair.
+        let opening = read(Hello { features: vec!["telepathy".to_owned()], ..hello() }).unwrap();
+        assert_eq!(opening.features, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_room_of_payloads_is_given_back_when_the_transport_takes_them() {
+        let room = PayloadRoom::default();
+        let stream = room.stream();
+        let (outbound, messages) = mpsc::channel(4);
+        for bytes in [100, 20] {
+            let message = server_message::Message::Assignments(v1::Assignments::default());
+            outbound.try_send(Outgoing::message(message).with_room(vec![stream.take(bytes).unwrap()])).unwrap();
+        }
+        let mut messages = ToWorker(messages);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(room.used(), 120);
+        assert!(matches!(Pin::new(&mut messages).poll_next(&mut cx), Poll::Ready(Some(Ok(_)))));
+        assert_eq!(room.used(), 20);
+        // A stream that breaks gives back everything.
+        drop(messages);
+        assert_eq!(room.used(), 0);
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use escapement_engine::{
-    Monotonic, TaskId, Timestamp, Token,
+    Monotonic, ScheduleUid, TaskId, Timestamp, Token,
     limits::PAYLOAD_BYTES_MAX,
     name::{QueueName, ScheduleId},
 };
@@ -259,13 +259,14 @@ impl Book {
         let mut bytes = 0;
         let from = self.progress_cursor.take().map_or(Unbounded, Excluded);
         for (key, running) in self.running.range((from, Unbounded)) {
-            let Some(Payload { data, content_type }) = running.control.progress().take().filter(|_| running.held)
+            let Some(Payload { data, content_type, truncated }) =
+                running.control.progress().take().filter(|_| running.held)
             else {
                 continue;
             };
             bytes += data.len() + content_type.len() + 64;
             let task_id = Bytes::copy_from_slice(key.task_id.as_bytes());
-            let payload = Some(v1::Payload { data, content_type });
+            let payload = Some(v1::Payload { data, content_type, truncated });
             reports.push(v1::ProgressReport { task_id, token: key.token.0, payload });
             if bytes >= PROGRESS_BYTES_MAX {
                 self.progress_cursor = Some(*key);
@@ -298,14 +299,18 @@ fn task_info(assignment: v1::Assignment) -> Result<TaskInfo, Violation> {
         None
     } else {
         let schedule_id = ScheduleId::new(&assignment.schedule_id).map_err(invalid)?;
-        Some(Occurrence { schedule_id, nominal: assignment.nominal_unix_ms.map(Timestamp::from_unix_ms) })
+        Some(Occurrence {
+            schedule_id,
+            nominal: assignment.nominal_unix_ms.map(Timestamp::from_unix_ms),
+            schedule_uid: ScheduleUid::from_slice(&assignment.schedule_uid),
+        })
     };
     let payload = assignment.payload.unwrap_or_default();
     Ok(TaskInfo {
         task_id,
         token,
         queue: QueueName::new(&assignment.queue).map_err(invalid)?,
-        payload: Payload { data: payload.data, content_type: payload.content_type },
+        payload: Payload { data: payload.data, content_type: payload.content_type, truncated: payload.truncated },
         attempt: assignment.attempt,
         max_attempts: assignment.max_attempts,
         due: Timestamp::from_unix_ms(assignment.due_unix_ms),

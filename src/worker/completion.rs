@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use escapement_engine::limits::{
-    CONTENT_TYPE_BYTES_MAX, ERROR_DETAILS_BYTES_MAX, ERROR_KIND_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX,
+use escapement_engine::{
+    limits::{CONTENT_TYPE_BYTES_MAX, ERROR_DETAILS_BYTES_MAX, ERROR_KIND_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX},
+    text::{cut, cut_marked},
 };
 use escapement_proto::v1::{self, completion::Outcome};
 
@@ -55,7 +56,7 @@ pub(super) fn of_ending(
 /// A result that the server would refuse becomes a failure here, where the handler's author
 /// can see it. Another attempt would give the same.
 fn checked(output: Output, payload_bytes_max: usize) -> Result<v1::Payload, TaskFailure> {
-    let Output(Payload { data, content_type }) = output;
+    let Output(Payload { data, content_type, truncated }) = output;
     if data.len() > payload_bytes_max {
         let message = format!("the result has {} bytes; the limit is {payload_bytes_max}", data.len());
         return Err(TaskFailure::non_retryable("result-too-large", message));
@@ -67,20 +68,21 @@ fn checked(output: Output, payload_bytes_max: usize) -> Result<v1::Payload, Task
         );
         return Err(TaskFailure::non_retryable("result-invalid", message));
     }
-    Ok(v1::Payload { data, content_type })
+    Ok(v1::Payload { data, content_type, truncated })
 }
 
 fn failure(failure: TaskFailure, timed_out: bool) -> v1::Failure {
     let TaskFailure { kind, message, non_retryable, details, retry_after } = failure;
     let kind = if kind.is_empty() { "error".into() } else { kind };
     let details = details.map(|details| v1::Payload {
+        truncated: details.truncated || details.data.len() > ERROR_DETAILS_BYTES_MAX,
         data: details.data.slice(..details.data.len().min(ERROR_DETAILS_BYTES_MAX)),
         content_type: cut(details.content_type, CONTENT_TYPE_BYTES_MAX),
     });
     v1::Failure {
         error: Some(v1::TaskError {
             kind: cut(kind.into_owned(), ERROR_KIND_BYTES_MAX),
-            message: cut(message.into_string(), ERROR_MESSAGE_BYTES_MAX),
+            message: cut_marked(message.into_string(), ERROR_MESSAGE_BYTES_MAX),
             non_retryable,
             details,
         }),
@@ -92,12 +94,6 @@ fn failure(failure: TaskFailure, timed_out: bool) -> v1::Failure {
 /// A part of a millisecond counts as a whole one: the wait is never shorter than asked for.
 fn whole_millis(span: Duration) -> u64 {
     u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
-}
-
-/// The longest beginning of whole characters that fits.
-fn cut(mut text: String, bytes_max: usize) -> String {
-    text.truncate(text.floor_char_boundary(bytes_max));
-    text
 }
 
 #[cfg(test)]
@@ -135,15 +131,17 @@ mod tests {
         let (Outcome::Failed(failure), _) = completed(Ending::TimedOut(failed)) else { panic!("failed") };
         let error = failure.error.unwrap();
         assert_eq!(error.kind.len(), 128);
-        assert_eq!(error.message.len(), 8_192);
-        assert_eq!(error.details.unwrap().data.len(), 65_536);
+        assert_eq!(error.message, format!("{}… 1848 bytes cut", "ä".repeat(4_076)));
+        let details = error.details.unwrap();
+        assert_eq!((details.data.len(), details.truncated), (65_536, true));
         assert_eq!(failure.retry_after_ms, 2);
         assert!(failure.timed_out && !error.non_retryable);
 
-        // 8192 bytes would end amid a character.
+        // The cut would fall amid a character.
         let failed = TaskFailure::retryable("", format!("a{}", "ä".repeat(5_000)));
         let (Outcome::Failed(failure), _) = completed(Ending::Failed(failed)) else { panic!("failed") };
         let error = failure.error.unwrap();
-        assert_eq!((error.kind.as_str(), error.message.len()), ("error", 8_191));
+        assert_eq!(error.kind, "error");
+        assert_eq!(error.message, format!("a{}… 1850 bytes cut", "ä".repeat(4_075)));
     }
 }

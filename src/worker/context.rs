@@ -8,7 +8,7 @@ use std::{
 };
 
 use escapement_engine::{
-    Monotonic, TaskId, Timestamp, Token,
+    Monotonic, ScheduleUid, TaskId, Timestamp, Token,
     limits::PAYLOAD_BYTES_MAX,
     name::{QueueName, ScheduleId},
 };
@@ -51,6 +51,9 @@ pub struct Occurrence {
     pub schedule_id: ScheduleId,
     /// The occurrence's nominal instant; the task may run later. `None` for a task made by a trigger.
     pub nominal: Option<Timestamp>,
+    /// Which schedule of that id: with `nominal`, it names the occurrence for ever. `None` from a
+    /// server that does not tell.
+    pub schedule_uid: Option<ScheduleUid>,
 }
 
 /// One attempt, as the server assigned it.

@@ -14,12 +14,20 @@ pub struct Payload {
     pub data: Bytes,
     /// Media type (RFC 6838), such as `application/json`. At most 255 bytes; may be empty.
     pub content_type: String,
+    /// It was longer: this is its beginning.
+    pub truncated: bool,
 }
 
 impl Payload {
     /// Bytes of this media type.
     pub fn new(data: impl Into<Bytes>, content_type: impl Into<String>) -> Self {
-        Self { data: data.into(), content_type: content_type.into() }
+        Self { data: data.into(), content_type: content_type.into(), truncated: false }
+    }
+
+    /// Marked as the beginning of something longer, when it is.
+    #[must_use]
+    pub fn truncated(self, truncated: bool) -> Self {
+        Self { truncated, ..self }
     }
 
     /// `text/plain; charset=utf-8`.
@@ -81,12 +89,12 @@ pub struct TaskFailure {
     /// Short stable name, matched against the policy's `non_retryable_errors`. At most 128
     /// bytes; the rest is cut off.
     pub kind: Cow<'static, str>,
-    /// For people. At most 8 KiB; the rest is cut off.
+    /// For people. At most 8 KiB; a longer text is cut and ends with how many bytes are missing.
     pub message: Box<str>,
     /// Another attempt cannot help.
     pub non_retryable: bool,
-    /// Output of the failed attempt. At most 64 KiB; the rest is cut off.
-    pub details: Option<Payload>,
+    /// Output of the failed attempt. At most 64 KiB; the rest is cut off, and marked as truncated.
+    pub details: Option<Box<Payload>>,
     /// The next attempt waits at least this long, whatever the policy says.
     pub retry_after: Option<Duration>,
 }
@@ -122,7 +130,7 @@ impl TaskFailure {
     /// With the output of the failed attempt.
     #[must_use]
     pub fn with_details(mut self, details: Payload) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 

@@ -137,7 +137,8 @@ mod tests {
         let keys: Vec<_> =
             (0..count).map(|n| AttemptKey { task_id: TaskId::from_bytes([n; 16]), token: Token(1) }).collect();
         for key in &keys {
-            let payload = Payload { data: Bytes::from(vec![0; bytes]), content_type: String::new() };
+            let payload =
+                Payload { data: Bytes::from(vec![0; bytes]), content_type: String::new(), ..Default::default() };
             let completion = Completion {
                 task_id: Bytes::copy_from_slice(key.task_id.as_bytes()),
                 token: 1,

@@ -34,7 +34,7 @@ pub fn payload(payload: Payload) -> Option<v1::Payload> {
 }
 
 fn present_payload(payload: Payload) -> v1::Payload {
-    v1::Payload { data: payload.data, content_type: payload.content_type }
+    v1::Payload { data: payload.data, content_type: payload.content_type, truncated: payload.truncated }
 }
 
 fn priority(priority: Priority) -> i32 {

@@ -5,15 +5,17 @@ use escapement_proto::v1::{self, watch_task_response::Event};
 use super::{duration, payload, present_payload, priority, retry, timestamp};
 use crate::{
     api::backend::{Submitted, WatchEvent},
-    model::{Attempt, AttemptOutcome, TaskError, TaskState, TaskView, Template},
+    model::{Attempt, AttemptOutcome, Occurrence, TaskError, TaskState, TaskView, Template},
 };
 
 /// A task as it stands.
 pub fn task(view: TaskView) -> v1::Task {
     let template = template(view.template, None);
-    let (schedule_id, nominal_at) = match view.occurrence {
-        None => (String::new(), None),
-        Some(occurrence) => (occurrence.schedule.to_string(), occurrence.nominal.map(timestamp)),
+    let (schedule_id, nominal_at, schedule_uid) = match view.occurrence {
+        None => (String::new(), None, String::new()),
+        Some(Occurrence { schedule, nominal, uid }) => {
+            (schedule.to_string(), nominal.map(timestamp), uid.map(|uid| uid.to_string()).unwrap_or_default())
+        }
     };
     v1::Task {
         id: view.id.to_string(),
@@ -38,6 +40,8 @@ pub fn task(view: TaskView) -> v1::Task {
         schedule_id,
         nominal_at,
         cancel_reason: view.cancel_reason,
+        schedule_uid,
+        attempts_left_out: view.attempts_left_out,
     }
 }
 

@@ -91,8 +91,9 @@ fn names_and_ids_keep_to_their_characters() {
 
 #[test]
 fn payloads_labels_and_keys_keep_to_their_sizes() {
-    let payload =
-        |bytes: usize, kind: &str| Some(v1::Payload { data: vec![0; bytes].into(), content_type: kind.into() });
+    let payload = |bytes: usize, kind: &str| {
+        Some(v1::Payload { data: vec![0; bytes].into(), content_type: kind.into(), ..Default::default() })
+    };
     let labels = |count: usize| (0..count).map(|n| (format!("k{n}"), String::new())).collect();
     let label = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
     insta::assert_snapshot!(table! {
@@ -265,6 +266,7 @@ fn defaults_are_filled_in_and_parts_of_a_millisecond_round_up() {
             payload: Payload {
                 data: b"",
                 content_type: "",
+                truncated: false,
             },
             priority: Medium,
             retry: RetryPolicy {
@@ -299,7 +301,11 @@ fn all_faults_are_told_at_once() {
     let error = submit(v1::TaskSpec {
         id: "1".into(),
         namespace: "A".into(),
-        payload: Some(v1::Payload { data: Bytes::from(vec![0; 2000]), content_type: String::new() }),
+        payload: Some(v1::Payload {
+            data: Bytes::from(vec![0; 2000]),
+            content_type: String::new(),
+            ..Default::default()
+        }),
         priority: -1,
         when: Some(When::Delay(span(-1, 0))),
         ..v1::TaskSpec::default()
@@ -416,6 +422,7 @@ fn a_schedule_fills_in_its_defaults() {
             payload: Payload {
                 data: b"",
                 content_type: "",
+                truncated: false,
             },
             priority: Medium,
             retry: RetryPolicy {

@@ -27,6 +27,7 @@ pub(crate) fn view_of(task: NewTask) -> TaskView {
         finished: None,
         result: None,
         error: None,
+        attempts_left_out: 0,
         attempts: Vec::new(),
         cancel_reason: String::new(),
     }

@@ -61,8 +61,11 @@ fn any_retry() -> impl Strategy<Value = v1::RetryPolicy> {
 }
 
 fn any_payload() -> impl Strategy<Value = v1::Payload> {
-    (collection::vec(any::<u8>(), 0..1100), "\\PC{0,260}")
-        .prop_map(|(data, content_type)| v1::Payload { data: data.into(), content_type })
+    (collection::vec(any::<u8>(), 0..1100), "\\PC{0,260}").prop_map(|(data, content_type)| v1::Payload {
+        data: data.into(),
+        content_type,
+        ..Default::default()
+    })
 }
 
 fn any_task() -> impl Strategy<Value = v1::TaskSpec> {
@@ -116,7 +119,11 @@ fn valid_template() -> impl Strategy<Value = v1::TaskTemplate> {
     ("[A-Za-z0-9][A-Za-z0-9._-]{0,127}", payload, 1..=3i32, valid_retry(), 10..=604_800_000u64, after, labels).prop_map(
         |(queue, payload, priority, retry, timeout, after, labels)| v1::TaskTemplate {
             queue,
-            payload: payload.map(|(data, content_type)| v1::Payload { data: data.into(), content_type }),
+            payload: payload.map(|(data, content_type)| v1::Payload {
+                data: data.into(),
+                content_type,
+                ..Default::default()
+            }),
             priority,
             retry: Some(retry),
             attempt_timeout: Some(ms(timeout)),

@@ -163,7 +163,7 @@ pub(super) fn payload(
         v.add(&type_path, &payload.content_type, "must be printable ASCII, such as application/json");
     }
     (fits && printable).then_some(())?;
-    Some(Payload { data: payload.data, content_type: content_type? })
+    Some(Payload { data: payload.data, content_type: content_type?, truncated: false })
 }
 
 /// An enum's number; 0 means MEDIUM.

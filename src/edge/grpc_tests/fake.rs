@@ -218,7 +218,7 @@ impl Backend for Fake {
             deadline: None,
             idempotency: None,
             submitted: NOW,
-            occurrence: Some(Occurrence { schedule: spec.id, nominal: None }),
+            occurrence: Some(Occurrence { schedule: spec.id, nominal: None, uid: None }),
             content_hash: spec.content_hash,
         };
         self.submit(vec![task]).await.remove(0).map(|submitted| submitted.id)

@@ -36,7 +36,11 @@ async fn a_submitted_task_can_be_read_back_and_cancelled() {
     let server = Server::start(ApiLimits::default()).await;
     let mut tasks = server.tasks();
     let task = v1::TaskSpec {
-        payload: Some(v1::Payload { data: Bytes::from_static(b"hi"), content_type: "text/plain".into() }),
+        payload: Some(v1::Payload {
+            data: Bytes::from_static(b"hi"),
+            content_type: "text/plain".into(),
+            ..Default::default()
+        }),
         when: Some(When::Delay(prost_types::Duration { seconds: 2, nanos: 0 })),
         ..spec("mail")
     };
@@ -215,7 +219,7 @@ async fn a_watch_ends_after_the_terminal_state() {
 async fn a_payload_beyond_the_limit_is_told_as_a_field_and_a_monster_is_not_read() {
     let server = Server::start(ApiLimits { payload_bytes_max: 100 }).await;
     let payload = |bytes: usize| v1::TaskSpec {
-        payload: Some(v1::Payload { data: vec![0; bytes].into(), content_type: String::new() }),
+        payload: Some(v1::Payload { data: vec![0; bytes].into(), content_type: String::new(), ..Default::default() }),
         ..spec("mail")
     };
     let error = reason(server.tasks().submit(submit(payload(101))).await);

@@ -53,7 +53,11 @@ fn schedule() -> ScheduleRow {
             rule: RuleSpec::Cron("0 3 * * *".into()),
             time_zone: "Europe/Berlin".into(),
             template: Template {
-                payload: Payload { data: Bytes::from_static(b"p"), content_type: "text/plain".into() },
+                payload: Payload {
+                    data: Bytes::from_static(b"p"),
+                    content_type: "text/plain".into(),
+                    truncated: false,
+                },
                 ..stored().template
             },
             deadline_after: Some(Duration::from_secs(60)),
@@ -88,7 +92,7 @@ fn value(kind: Kind) -> (Bytes, &'static str) {
         Kind::Head => of(&Head {
             state: TaskState::Succeeded,
             finished: Some(NOW),
-            result: Some(PayloadMeta { bytes: 3, content_type: "text/plain".into() }),
+            result: Some(PayloadMeta { bytes: 3, content_type: "text/plain".into(), truncated: false }),
             cancel_reason: "no more".into(),
             ended_by: attempt().error,
             ..head()

@@ -46,25 +46,31 @@ fn priority() -> impl Strategy<Value = Priority> {
 }
 
 fn payload() -> impl Strategy<Value = Payload> {
-    (blob(0..50), text()).prop_map(|(data, content_type)| Payload { data, content_type })
+    (blob(0..50), text()).prop_map(|(data, content_type)| Payload { data, content_type, truncated: false })
 }
 
 fn meta() -> impl Strategy<Value = Option<PayloadMeta>> {
-    option::of((any::<u64>(), text()).prop_map(|(bytes, content_type)| PayloadMeta { bytes, content_type }))
+    option::of((any::<u64>(), text()).prop_map(|(bytes, content_type)| PayloadMeta {
+        bytes,
+        content_type,
+        truncated: false,
+    }))
 }
 
 fn occurrence() -> impl Strategy<Value = Option<Occurrence>> {
-    let any = (schedule_id(), option::of(instant()));
-    option::of(any.prop_map(|(schedule, nominal)| Occurrence { schedule, nominal }))
+    let any = (schedule_id(), option::of(instant()), option::of(any::<[u8; 16]>().prop_map(ScheduleUid::from_bytes)));
+    option::of(any.prop_map(|(schedule, nominal, uid)| Occurrence { schedule, nominal, uid }))
 }
 
 fn error() -> impl Strategy<Value = TaskError> {
-    (text(), text(), any::<bool>(), payload()).prop_map(|(kind, message, non_retryable, details)| TaskError {
-        kind,
-        message,
-        non_retryable,
-        details,
-    })
+    (text(), text(), any::<bool>(), payload(), any::<bool>()).prop_map(
+        |(kind, message, non_retryable, details, truncated)| TaskError {
+            kind,
+            message,
+            non_retryable,
+            details: Payload { truncated, ..details },
+        },
+    )
 }
 
 fn retry() -> impl Strategy<Value = RetryPolicy> {
@@ -169,15 +175,16 @@ pub(super) fn tasks() -> impl Strategy<Value = StoredTask> {
 pub(super) fn heads() -> impl Strategy<Value = Head> {
     use TaskState::{Cancelled, DeadLettered, Failed, Scheduled, Succeeded};
     let state = (select(vec![Scheduled, Succeeded, Failed, Cancelled, DeadLettered]), instant(), meta());
+    let state = (state, any::<bool>());
     (state, any::<u32>(), any::<u64>(), instant(), option::of(attempts()), text(), option::of(error())).prop_map(
-        |((state, ended, result), attempts, token, due, last, cancel_reason, ended_by)| Head {
+        |(((state, ended, result), truncated), attempts, token, due, last, cancel_reason, ended_by)| Head {
             state,
             attempts,
             token: Token(token),
             due,
             finished: state.is_terminal().then_some(ended),
             last,
-            result: result.filter(|_| state == Succeeded),
+            result: result.filter(|_| state == Succeeded).map(|result| PayloadMeta { truncated, ..result }),
             cancel_reason,
             ended_by,
         },

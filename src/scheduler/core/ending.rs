@@ -44,13 +44,15 @@ impl Core {
         // Unless the request was about an attempt that is not there, the store no longer has
         // this one running.
         let own = self.dispatcher.running(id).is_some_and(|(holder, running, _)| (holder, running) == (session, token));
+        let readable = outcome != EndOutcome::Unreadable;
+        counters::add(&self.shared.counters.unreadable, usize::from(!readable));
         if own && outcome != EndOutcome::NotHeld && self.dispatcher.finished(id, token).is_some() {
             self.timeouts.cancel(id);
         }
         let counts = &self.shared.counters;
         let EndOutcome::Accepted { retry } = outcome else {
             counters::add(&counts.refused, 1);
-            if outcome_may_hide_a_retry(&request.ending) {
+            if readable && outcome_may_hide_a_retry(&request.ending) {
                 // The attempt ended in a transaction of which we never heard.
                 self.loads.rescan_soon(request.shard);
             }
@@ -156,6 +158,7 @@ fn verdict(request: &EndRequest, outcome: &EndOutcome) -> CompletionVerdict {
         EndOutcome::Stale { current } => (Verdict::StaleToken, current.0),
         EndOutcome::Cancelled => (Verdict::Cancelled, 0),
         EndOutcome::NotHeld => (Verdict::NotHeld, 0),
+        EndOutcome::Unreadable => (Verdict::Unreadable, 0),
     };
     CompletionVerdict {
         task_id: bytes::Bytes::copy_from_slice(request.id.as_bytes()),

@@ -3,18 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use escapement_engine::{
-    SessionId, TaskId, Timestamp,
+    SessionId, Timestamp,
     dispatch::{Fired, NotFired},
 };
 use escapement_proto::v1::{self, Assignment, server_message};
 
-use super::{Core, Now, message::Message, sessions::Session, unix_ms};
+use super::{Core, Now, Outbound, Outgoing, message::Message, sessions::Session, unix_ms};
 use crate::{
     keyspace::DueStream,
     scheduler::{
         RETRY_PAUSE, counters,
-        session::send,
-        transactions::{self, FireOutcome, FireRequest, FiredAttempt, Refusal},
+        room::Taken,
+        transactions::{self, FireOutcome, FireRequest, FiredAttempt, Overdue, Refusal},
     },
     store::RunError,
 };
@@ -50,6 +50,7 @@ impl Core {
                     session: plan.session,
                     worker_name: Arc::clone(&session.name),
                     session_lease: self.shared.options.session_lease,
+                    room: session.room.clone(),
                 });
             }
             self.fires_in_flight += 1;
@@ -57,7 +58,7 @@ impl Core {
             let requests: Arc<[FireRequest]> = requests.into();
             self.spawn(async move {
                 let result = transactions::fire(&shared.db, &shared.ownership, Arc::clone(&requests), now.wall).await;
-                if result.is_err() {
+                if result.as_ref().map_or(true, |outcomes| nothing_done(outcomes)) {
                     shared.clock.sleep(RETRY_PAUSE).await;
                 }
                 Message::Fired { requests, result }
@@ -99,6 +100,15 @@ impl Core {
                         self.take_back(session, request.id, token);
                     }
                 }
+                FireOutcome::Deferred => {
+                    self.dispatcher.not_fired(request.id, request.session, NotFired::Retry);
+                }
+                FireOutcome::Unreadable => {
+                    counters::add(&self.shared.counters.unreadable, 1);
+                    // Forgotten until a rescan finds it again.
+                    self.deadlines.cancel(request.id);
+                    self.dispatcher.not_fired(request.id, request.session, NotFired::Gone);
+                }
                 FireOutcome::Gone | FireOutcome::DeadlinePassed => {
                     self.deadlines.cancel(request.id);
                     self.dispatcher.not_fired(request.id, request.session, NotFired::Gone);
@@ -134,19 +144,21 @@ impl Core {
         // Without a stream now: if it comes back, it comes without them, and they are taken back.
         let Some(outbound) = self.sessions.get(&session).and_then(Session::outbound) else { return };
         let mut assignments = Vec::with_capacity(fired.len().min(ASSIGNMENTS_AT_ONCE));
+        let mut rooms = Vec::new();
         let mut bytes = 0;
         let mut open = true;
         for fired in fired {
             bytes += fired.payload.data.len();
-            assignments.push(assignment(fired));
+            let (assignment, room) = assignment(fired);
+            assignments.push(assignment);
+            rooms.push(room);
             if assignments.len() == ASSIGNMENTS_AT_ONCE || bytes > ASSIGNMENT_BYTES_MAX {
-                let assignments = std::mem::take(&mut assignments);
-                open &= send(outbound, server_message::Message::Assignments(v1::Assignments { assignments }));
+                open &= send_assignments(outbound, std::mem::take(&mut assignments), std::mem::take(&mut rooms));
                 bytes = 0;
             }
         }
         if !assignments.is_empty() {
-            open &= send(outbound, server_message::Message::Assignments(v1::Assignments { assignments }));
+            open &= send_assignments(outbound, assignments, rooms);
         }
         if !open {
             self.cut_off(session, now);
@@ -169,7 +181,7 @@ impl Core {
             let mut tries = 1;
             loop {
                 match transactions::fail_overdue(&shared.db, &shared.ownership, Arc::clone(&passed), now.wall).await {
-                    Ok(tasks) => return Message::Overdue { tasks },
+                    Ok(overdue) => return Message::Overdue(overdue),
                     Err(error) => tracing::warn!(%error, "failing overdue tasks failed; trying again"),
                 }
                 shared.clock.sleep((RETRY_PAUSE * tries).min(super::super::RETRY_PAUSE_MAX)).await;
@@ -178,27 +190,50 @@ impl Core {
         });
     }
 
-    /// A task failed by its deadline.
-    pub(super) fn overdue(&mut self, id: TaskId) {
-        self.dispatcher.withdraw(id);
-        self.shared.watches.changed(id);
+    /// Tasks failed by their deadlines.
+    pub(super) fn overdue(&mut self, overdue: Overdue) {
+        counters::add(&self.shared.counters.unreadable, overdue.unreadable);
+        for id in overdue.failed {
+            self.dispatcher.withdraw(id);
+            self.shared.watches.changed(id);
+        }
     }
 }
 
-fn assignment(fired: FiredAttempt) -> Assignment {
+/// Whether nothing became of a batch for want of room: the same one at once would fare no better.
+fn nothing_done(outcomes: &[FireOutcome]) -> bool {
+    outcomes.iter().all(|outcome| matches!(outcome, FireOutcome::Deferred))
+}
+
+fn send_assignments(outbound: &Outbound, assignments: Vec<Assignment>, rooms: Vec<Taken>) -> bool {
+    let message = server_message::Message::Assignments(v1::Assignments { assignments });
+    outbound.try_send(Outgoing::message(message).with_room(rooms)).is_ok()
+}
+
+fn assignment(fired: FiredAttempt) -> (Assignment, Taken) {
     let lease = fired.lease;
     let occurrence = lease.entry.occurrence;
-    Assignment {
+    let assignment = Assignment {
         task_id: bytes::Bytes::copy_from_slice(fired.id.as_bytes()),
         token: lease.token.0,
         attempt: lease.attempt,
         max_attempts: lease.entry.max_attempts,
         queue: lease.queue.as_str().to_owned(),
-        payload: Some(v1::Payload { data: fired.payload.data, content_type: fired.payload.content_type }),
+        payload: Some(v1::Payload {
+            data: fired.payload.data,
+            content_type: fired.payload.content_type,
+            truncated: fired.payload.truncated,
+        }),
         due_unix_ms: lease.due.unix_ms(),
         attempt_timeout_ms: u64::try_from(lease.entry.attempt_timeout.as_millis()).unwrap_or(u64::MAX),
         deadline_unix_ms: lease.entry.deadline.map(Timestamp::unix_ms),
         schedule_id: occurrence.as_ref().map(|it| it.schedule.as_str().to_owned()).unwrap_or_default(),
+        schedule_uid: occurrence
+            .as_ref()
+            .and_then(|it| it.uid)
+            .map(|uid| bytes::Bytes::copy_from_slice(uid.as_bytes()))
+            .unwrap_or_default(),
         nominal_unix_ms: occurrence.and_then(|it| it.nominal).map(Timestamp::unix_ms),
-    }
+    };
+    (assignment, fired.room)
 }

@@ -62,13 +62,13 @@ impl Core {
         self.dispatcher.streams_complete(shard);
         let mut after = None;
         loop {
-            let (rows, more) = transactions::load_leases(&shared.db, shard, after).await?;
-            after = rows.last().map(|(id, _)| *id);
+            let (rows, next) = transactions::load_leases(&shared.db, shard, after).await?;
+            after = next;
             let now = self.look();
             for (id, lease) in rows {
                 self.adopt_lease(id, &lease, now);
             }
-            if !more {
+            if after.is_none() {
                 break;
             }
         }

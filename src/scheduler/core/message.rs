@@ -11,17 +11,18 @@ use escapement_engine::{
     dispatch::LoadRequest,
     name::{Namespace, QueueName},
 };
-use escapement_proto::v1::ServerMessage;
+use escapement_proto::v1::{ServerMessage, server_message};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     keyspace::DueStream,
     model::NewTask,
     scheduler::{
+        room::Taken,
         status::SchedulerStatus,
         transactions::{
-            DuePage, DueTick, EndOutcome, EndRequest, FireOutcome, FireRequest, Refusal, TickOutcome, TickPage,
-            due_stream,
+            DuePage, DueTick, EndOutcome, EndRequest, FireOutcome, FireRequest, Overdue, Refusal, TickOutcome,
+            TickPage, due_stream,
         },
     },
     store::RunError,
@@ -44,7 +45,36 @@ impl Offer {
 }
 
 /// Where a session's messages go.
-pub(crate) type Outbound = mpsc::Sender<Result<ServerMessage, tonic::Status>>;
+pub(crate) type Outbound = mpsc::Sender<Outgoing>;
+
+/// Something on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    message: Result<ServerMessage, tonic::Status>,
+    /// Given back when the transport takes the message.
+    rooms: Vec<Taken>,
+}
+
+impl Outgoing {
+    pub(crate) fn message(message: server_message::Message) -> Self {
+        Self { message: Ok(ServerMessage { message: Some(message) }), rooms: Vec::new() }
+    }
+
+    /// What ends the stream.
+    pub(crate) fn error(status: tonic::Status) -> Self {
+        Self { message: Err(status), rooms: Vec::new() }
+    }
+
+    pub(crate) fn with_room(self, rooms: Vec<Taken>) -> Self {
+        Self { rooms, ..self }
+    }
+
+    /// The transport takes it.
+    pub(crate) fn taken(self) -> Result<ServerMessage, tonic::Status> {
+        drop(self.rooms);
+        self.message
+    }
+}
 
 /// A worker session that opens its stream.
 #[derive(Debug)]
@@ -58,6 +88,8 @@ pub(crate) struct SessionOpening {
     pub(crate) queues: Vec<(QueueName, u32)>,
     pub(crate) held: BTreeMap<TaskId, Token>,
     pub(crate) credits: u64,
+    /// What it can do that this server uses, too.
+    pub(crate) features: Vec<String>,
     pub(crate) outbound: Outbound,
     /// Dropped when the core lets go of the stream.
     pub(crate) hold: oneshot::Sender<()>,
@@ -102,7 +134,7 @@ pub(crate) enum Message {
     /// Attempts could not be ended.
     EndFailed { requests: Arc<[EndRequest]> },
     /// Tasks failed by their deadline.
-    Overdue { tasks: Vec<TaskId> },
+    Overdue(Overdue),
     /// A session did something on this stream.
     Session { session: SessionId, stream: u64, event: SessionEvent },
     /// Somebody wants to know.

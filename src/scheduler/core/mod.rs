@@ -24,7 +24,7 @@ use escapement_engine::{
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
-pub(crate) use self::message::{Message, Offer, Outbound, SessionEvent, SessionOpening};
+pub(crate) use self::message::{Message, Offer, Outbound, Outgoing, SessionEvent, SessionOpening};
 pub(crate) use self::time::Rejected;
 use self::{
     loading::Loads,
@@ -174,7 +174,7 @@ impl Core {
             Message::Ticked { ticks, result } => self.ticked(&ticks, result, now),
             Message::Ended { requests, verdicts_to, outcomes } => self.ended(&requests, &verdicts_to, outcomes, now),
             Message::EndFailed { requests } => self.end_failed(&requests),
-            Message::Overdue { tasks } => tasks.into_iter().for_each(|id| self.overdue(id)),
+            Message::Overdue(overdue) => self.overdue(overdue),
             Message::Session { session, stream, event } => self.session_event(session, stream, event, now),
             Message::Status(reply) => drop(reply.send(self.status(now))),
             Message::Suspect(shards) => shards.into_iter().for_each(|shard| self.loads.rescan_soon(shard)),

@@ -10,13 +10,17 @@ use escapement_engine::{
     name::{Namespace, QueueName},
     planted::{Bug, planted},
 };
-use escapement_proto::v1::{self, CancelCause, HeldAttempt, server_message};
+use escapement_proto::{
+    WORKER_PROTOCOL_VERSION,
+    v1::{self, CancelCause, HeldAttempt, server_message},
+};
 use tokio::sync::oneshot;
 
 use super::{Core, Now, Outbound, SessionEvent, SessionOpening, unix_ms};
 use crate::{
     records::Lease,
     scheduler::{
+        room::StreamRoom,
         session::send,
         transactions::{EndRequest, Ending},
     },
@@ -32,6 +36,8 @@ pub(super) struct Session {
     /// The stream that it has now, if it has one.
     stream: Option<Stream>,
     draining: bool,
+    /// Room for payloads on their way into its newest stream.
+    pub(super) room: StreamRoom,
     /// Credits of this stream count from here in those of the session.
     credit_base: u64,
 }
@@ -103,6 +109,8 @@ impl Core {
             renew_interval_ms: u32::try_from(options.renew_interval().as_millis()).unwrap_or(u32::MAX),
             payload_bytes_max: options.payload_bytes_max as u64,
             lost,
+            protocol_version: WORKER_PROTOCOL_VERSION,
+            features: opening.features,
         };
         if !send(&opening.outbound, server_message::Message::Welcome(welcome)) {
             return;
@@ -121,6 +129,7 @@ impl Core {
             connected: now.wall,
             stream: Some(Stream { number: opening.stream, outbound: opening.outbound, _hold: opening.hold }),
             draining: false,
+            room: self.shared.payload_room.stream(),
             credit_base,
         };
         tracing::info!(%session, worker = %entry.name, held = running.len(), "worker session opened");
@@ -171,6 +180,7 @@ impl Core {
             connected: now.wall,
             stream: None,
             draining: false,
+            room: self.shared.payload_room.stream(),
             credit_base: 0,
         };
         self.sessions.insert(lease.session, entry);

@@ -7,7 +7,7 @@ use escapement_engine::{ScheduleUid, ShardId, Timestamp};
 use super::{Core, Now, Offer, message::Message, timers::Timers, timestamp, unix_ms};
 use crate::{
     scheduler::{
-        RETRY_PAUSE,
+        RETRY_PAUSE, counters,
         transactions::{self, DueTick, Refusal, TickOutcome, TickPage},
     },
     store::RunError,
@@ -116,6 +116,7 @@ impl Core {
             }
         };
         for (tick, outcome) in ticks.iter().zip(outcomes) {
+            counters::add(&self.shared.counters.unreadable, usize::from(outcome.unreadable));
             if outcome.absent {
                 // Moved by a transaction of which nobody heard, or paused.
                 self.loads.rescan_soon(tick.shard);

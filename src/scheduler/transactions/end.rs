@@ -10,7 +10,7 @@ use escapement_engine::{
     retry::{AfterFailure, Failure},
 };
 
-use super::{Body, Outcome, Ownership, Refusal, distinct_shards};
+use super::{Body, Outcome, Ownership, Refusal, distinct_shards, isolated};
 use crate::{
     keyspace::{self, DueStream},
     model::{Attempt, AttemptOutcome, Payload, TaskError, TaskState, Template},
@@ -64,6 +64,8 @@ pub(crate) enum EndOutcome {
     Cancelled,
     /// There never was such an attempt of this session.
     NotHeld,
+    /// A record of the task cannot be read: nothing was done.
+    Unreadable,
 }
 
 const END: TransactionKind = TransactionKind::idempotent("end");
@@ -98,26 +100,47 @@ async fn body(
     let leases = values.split_off(shards.len());
     ownership.check(&shards, &values)?;
 
-    let leases =
-        leases.iter().map(|value| value.as_ref().map(Lease::decode).transpose()).collect::<Result<Vec<_>, _>>()?;
-    let extras = read_extras(tx, requests, &leases).await?;
+    let mut readable = Vec::with_capacity(requests.len());
+    for (request, value) in requests.iter().zip(leases) {
+        let lease = value.as_ref().map(Lease::decode).transpose().map_err(Into::into);
+        readable.push(isolated(request.id, lease)?.map(|lease| (request, lease)));
+    }
+    let mut extras = read_extras(tx, readable.iter().flatten()).await?.into_iter();
 
     let mut outcomes = Vec::with_capacity(requests.len());
-    for ((request, lease), extra) in requests.iter().zip(leases).zip(extras) {
-        outcomes.push(match lease {
-            Some(lease) if holds(request, &lease) && !already(&outcomes, requests, request) => {
-                accept(tx, request, lease, extra, now)?
-            }
-            lease => match refuse(request, lease, extra.head.as_ref()) {
-                // An earlier try of this very batch was committed.
-                EndOutcome::Duplicate if maybe_committed || planted(Bug::DuplicateAccepted) => {
-                    EndOutcome::Accepted { retry: committed_retry(tx, request, extra.head).await? }
-                }
-                outcome => outcome,
+    for it in readable {
+        let Some((request, lease)) = it else {
+            outcomes.push(EndOutcome::Unreadable);
+            continue;
+        };
+        let extra = extras.next().expect("one for each that is readable");
+        let ends = lease.as_ref().is_some_and(|it| holds(request, it)) && !already(&outcomes, requests, request);
+        let outcome = match extra {
+            Err(unreadable) => Err(unreadable),
+            Ok(extra) => match lease {
+                Some(lease) if ends => accept(tx, request, lease, extra, now),
+                lease => not_accepted(tx, request, lease, extra, maybe_committed).await,
             },
-        });
+        };
+        outcomes.push(isolated(request.id, outcome)?.unwrap_or(EndOutcome::Unreadable));
     }
     Ok(outcomes)
+}
+
+async fn not_accepted(
+    tx: &Transaction,
+    request: &EndRequest,
+    lease: Option<Lease>,
+    extra: Extra,
+    maybe_committed: bool,
+) -> Body<EndOutcome> {
+    Ok(match refuse(request, lease, extra.head.as_ref()) {
+        // An earlier try of this very batch was committed.
+        EndOutcome::Duplicate if maybe_committed || planted(Bug::DuplicateAccepted) => {
+            EndOutcome::Accepted { retry: committed_retry(tx, request, extra.head).await? }
+        }
+        outcome => outcome,
+    })
 }
 
 fn holds(request: &EndRequest, lease: &Lease) -> bool {
@@ -133,41 +156,39 @@ fn already(outcomes: &[EndOutcome], requests: &[EndRequest], request: &EndReques
 }
 
 /// What a request needs beyond its lease. A first attempt that succeeds needs nothing.
-#[derive(Default)]
 struct Extra {
     head: Option<Head>,
     task: Option<StoredTask>,
 }
 
-async fn read_extras(tx: &Transaction, requests: &[EndRequest], leases: &[Option<Lease>]) -> Body<Vec<Extra>> {
-    let wants_head = |request: &EndRequest, lease: &Option<Lease>| {
-        lease.as_ref().is_none_or(|lease| !holds(request, lease) || lease.attempt > 1)
-    };
-    let wants_task = |request: &EndRequest, lease: &Option<Lease>| {
-        lease.is_some() && !matches!(request.ending, Ending::Succeeded(_))
-    };
+impl Extra {
+    fn of(head: Option<Option<Bytes>>, task: Option<Option<Bytes>>) -> Body<Self> {
+        let head = head.flatten().as_ref().map(Head::decode).transpose()?;
+        let task = task.flatten().as_ref().map(StoredTask::decode).transpose()?;
+        Ok(Self { head, task })
+    }
+}
+
+async fn read_extras<'a>(
+    tx: &Transaction,
+    ends: impl Iterator<Item = &'a (&'a EndRequest, Option<Lease>)>,
+) -> Body<Vec<Body<Extra>>> {
     let mut keys = Vec::new();
-    for (request, lease) in requests.iter().zip(leases) {
-        if wants_head(request, lease) {
+    let mut wants = Vec::new();
+    for (request, lease) in ends {
+        let head = lease.as_ref().is_none_or(|lease| !holds(request, lease) || lease.attempt > 1);
+        let task = lease.is_some() && !matches!(request.ending, Ending::Succeeded(_));
+        if head {
             keys.push(keyspace::head(request.shard, request.id));
         }
-        if wants_task(request, lease) {
+        if task {
             keys.push(keyspace::task(request.shard, request.id));
         }
+        wants.push((head, task));
     }
     let mut values = tx.get_many(keys).await?.into_iter();
-    let mut extras = Vec::with_capacity(requests.len());
-    for (request, lease) in requests.iter().zip(leases) {
-        let mut extra = Extra::default();
-        if wants_head(request, lease) {
-            extra.head = values.next().flatten().as_ref().map(Head::decode).transpose()?;
-        }
-        if wants_task(request, lease) {
-            extra.task = values.next().flatten().as_ref().map(StoredTask::decode).transpose()?;
-        }
-        extras.push(extra);
-    }
-    Ok(extras)
+    let mut value = |wanted: bool| wanted.then(|| values.next().flatten());
+    Ok(wants.into_iter().map(|(head, task)| Extra::of(value(head), value(task))).collect())
 }
 
 fn refuse(request: &EndRequest, lease: Option<Lease>, head: Option<&Head>) -> EndOutcome {
@@ -317,7 +338,7 @@ fn write_result(tx: &Transaction, request: &EndRequest) -> Body<Option<PayloadMe
     for (chunk, bytes) in chunks(&result.data) {
         tx.set(keyspace::result(request.shard, request.id, chunk), bytes)?;
     }
-    Ok(Some(PayloadMeta { bytes: result.data.len() as u64, content_type: result.content_type.clone() }))
+    Ok(Some(PayloadMeta::of(result)))
 }
 
 fn write_retry(tx: &Transaction, request: &EndRequest, lease: Lease, due: Timestamp) -> Body<Retry> {

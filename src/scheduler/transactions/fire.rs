@@ -9,11 +9,12 @@ use escapement_engine::{
     planted::{Bug, planted},
 };
 
-use super::{Body, Outcome, Ownership, distinct_shards};
+use super::{Body, Outcome, Ownership, distinct_shards, isolated};
 use crate::{
     keyspace::{self, DueStream},
     model::{Payload, TaskError, TaskState},
     records::{DueEntry, Head, Lease, PayloadMeta, Record as _},
+    scheduler::room::{StreamRoom, TRANSACTION_BYTES_MAX, Taken},
     store::{Database, Transaction, TransactionKind},
 };
 
@@ -26,15 +27,19 @@ pub(crate) struct FireRequest {
     pub(crate) session: SessionId,
     pub(crate) worker_name: Arc<str>,
     pub(crate) session_lease: Duration,
+    /// Room for payloads on their way to that session.
+    pub(crate) room: StreamRoom,
 }
 
 /// An attempt that may now be sent to its worker.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct FiredAttempt {
     pub(crate) id: TaskId,
     pub(crate) shard: ShardId,
     pub(crate) lease: Lease,
     pub(crate) payload: Payload,
+    /// Held while the payload is on its way.
+    pub(crate) room: Taken,
 }
 
 /// What became of a request.
@@ -50,6 +55,10 @@ pub(crate) enum FireOutcome {
         session: SessionId,
         token: Token,
     },
+    /// There is no room for its payload now: it is as due as before.
+    Deferred,
+    /// A record of it cannot be read: nothing was done.
+    Unreadable,
 }
 
 const FIRE: TransactionKind = TransactionKind::idempotent("fire");
@@ -84,25 +93,81 @@ async fn body(
     let entries = values.split_off(shards.len());
     ownership.check(&shards, &values)?;
 
-    let mut outcomes = Vec::with_capacity(requests.len());
+    let mut gate = Gate::default();
+    let mut steps = Vec::with_capacity(requests.len());
     for (request, entry) in requests.iter().zip(entries) {
-        let entry = entry.as_ref().map(DueEntry::decode).transpose()?;
-        outcomes.push(match entry {
-            Some(entry) if entry.deadline.is_some_and(|deadline| deadline < now) => {
-                fail_by_deadline(tx, &request.stream, request.due, request.id, &entry, now).await?;
-                FireOutcome::DeadlinePassed
-            }
-            Some(entry) => write_lease(tx, request, entry, now)?,
-            None => found_lease(tx, request, now, maybe_committed).await?,
-        });
+        let step = step(tx, request, entry.as_ref(), now, maybe_committed, &mut gate).await;
+        steps.push(isolated(request.id, step)?.unwrap_or(Step::Done(FireOutcome::Unreadable)));
     }
-    fetch_payloads(tx, &mut outcomes).await?;
-    Ok(outcomes)
+    fetch_payloads(tx, &mut steps).await?;
+    // Nothing of a task is written before everything of it could be read.
+    requests.iter().zip(steps).map(|(request, step)| finish(tx, request, step)).collect()
 }
 
-fn write_lease(tx: &Transaction, request: &FireRequest, entry: DueEntry, now: Timestamp) -> Body<FireOutcome> {
+/// What is to become of a request, once its payload is there.
+enum Step {
+    Fire(Box<FiredAttempt>),
+    /// It is leased, by an earlier try of this batch.
+    Fired(Box<FiredAttempt>),
+    Done(FireOutcome),
+}
+
+async fn step(
+    tx: &Transaction,
+    request: &FireRequest,
+    entry: Option<&Bytes>,
+    now: Timestamp,
+    maybe_committed: bool,
+    gate: &mut Gate,
+) -> Body<Step> {
+    let Some(entry) = entry.map(DueEntry::decode).transpose()? else {
+        return found_lease(tx, request, now, maybe_committed).await;
+    };
+    if entry.deadline.is_some_and(|deadline| deadline < now) {
+        fail_by_deadline(tx, &request.stream, request.due, request.id, &entry, now).await?;
+        return Ok(Step::Done(FireOutcome::DeadlinePassed));
+    }
+    let Some(room) = gate.admit(request, payload_bytes(&entry)) else {
+        return Ok(Step::Done(FireOutcome::Deferred));
+    };
+    let lease = lease_of(request, entry, now);
+    Ok(Step::Fire(Box::new(FiredAttempt::of(request, lease, room))))
+}
+
+fn payload_bytes(entry: &DueEntry) -> usize {
+    entry.payload.as_ref().map_or(0, |meta| usize::try_from(meta.bytes).unwrap_or(usize::MAX))
+}
+
+/// Lets into a batch what there is room for. What comes after a task that has to wait for room
+/// waits behind it, if it is of the same queue.
+#[derive(Default)]
+struct Gate {
+    bytes: usize,
+    waiting: Vec<DueStream>,
+}
+
+impl Gate {
+    fn admit(&mut self, request: &FireRequest, bytes: usize) -> Option<Taken> {
+        let queue = |stream: &&DueStream| {
+            (&stream.namespace, &stream.queue) == (&request.stream.namespace, &request.stream.queue)
+        };
+        if self.waiting.iter().find(queue).is_some() {
+            return None;
+        }
+        if bytes > 0 && self.bytes >= TRANSACTION_BYTES_MAX {
+            self.waiting.push(request.stream.clone());
+            return None;
+        }
+        // A worker that does not read its stream holds up nobody else.
+        let room = request.room.take(bytes)?;
+        self.bytes += bytes;
+        Some(room)
+    }
+}
+
+fn lease_of(request: &FireRequest, entry: DueEntry, now: Timestamp) -> Lease {
     assert!(request.due <= now, "task {} fired before its instant", request.id);
-    let lease = Lease {
+    Lease {
         session: request.session,
         worker_name: request.worker_name.as_ref().to_owned(),
         token: if planted(Bug::TokenNotRaised) { entry.token.max(Token(1)) } else { entry.token.next() },
@@ -114,23 +179,27 @@ fn write_lease(tx: &Transaction, request: &FireRequest, entry: DueEntry, now: Ti
         started: now,
         session_lease: request.session_lease,
         entry,
-    };
-    if !planted(Bug::DueEntryLeft) {
-        tx.clear(request.stream.entry(request.due, request.id))?;
     }
-    tx.set(keyspace::lease(request.stream.shard, request.id), lease.encode())?;
-    Ok(FireOutcome::Fired(Box::new(FiredAttempt::of(request, lease))))
+}
+
+fn finish(tx: &Transaction, request: &FireRequest, step: Step) -> Body<FireOutcome> {
+    Ok(match step {
+        Step::Fire(fired) => {
+            if !planted(Bug::DueEntryLeft) {
+                tx.clear(request.stream.entry(request.due, request.id))?;
+            }
+            tx.set(keyspace::lease(request.stream.shard, request.id), fired.lease.encode())?;
+            FireOutcome::Fired(fired)
+        }
+        Step::Fired(fired) => FireOutcome::Fired(fired),
+        Step::Done(outcome) => outcome,
+    })
 }
 
 /// What became of an entry that is gone. After an unknown commit it may be the lease that an
 /// earlier try of this very batch wrote, known by its session and by the instant, which were
 /// fixed before the first try; or that of an earlier batch that was given up.
-async fn found_lease(
-    tx: &Transaction,
-    request: &FireRequest,
-    now: Timestamp,
-    maybe_committed: bool,
-) -> Body<FireOutcome> {
+async fn found_lease(tx: &Transaction, request: &FireRequest, now: Timestamp, maybe_committed: bool) -> Body<Step> {
     let key = keyspace::lease(request.stream.shard, request.id);
     let lease = super::read_record::<Lease>(tx, key).await?;
     Ok(match lease {
@@ -140,30 +209,34 @@ async fn found_lease(
                 && lease.due == request.due
                 && lease.started == now =>
         {
-            FireOutcome::Fired(Box::new(FiredAttempt::of(request, lease)))
+            let room = request.room.take_anyhow(payload_bytes(&lease.entry));
+            Step::Fired(Box::new(FiredAttempt::of(request, lease, room)))
         }
-        Some(lease) => FireOutcome::Leased { session: lease.session, token: lease.token },
-        None => FireOutcome::Gone,
+        Some(lease) => Step::Done(FireOutcome::Leased { session: lease.session, token: lease.token }),
+        None => Step::Done(FireOutcome::Gone),
     })
 }
 
-async fn fetch_payloads(tx: &Transaction, outcomes: &mut [FireOutcome]) -> Body<()> {
-    let mut wanted: Vec<(&mut FiredAttempt, PayloadMeta)> = Vec::new();
+async fn fetch_payloads(tx: &Transaction, steps: &mut [Step]) -> Body<()> {
+    let mut wanted: Vec<(&mut Step, PayloadMeta)> = Vec::new();
     let mut keys = Vec::new();
-    for outcome in outcomes {
-        let FireOutcome::Fired(fired) = outcome else { continue };
+    for step in steps {
+        let (Step::Fire(fired) | Step::Fired(fired)) = &*step else { continue };
         let Some(meta) = fired.lease.entry.payload.clone() else { continue };
         keys.extend((0..meta.chunks()).map(|chunk| fired.payload_key(chunk)));
-        wanted.push((fired, meta));
+        wanted.push((step, meta));
     }
     if keys.is_empty() {
         return Ok(());
     }
     // Payloads never change, so reading them needs no conflict.
     let mut values = tx.raw().get_many(keys, true).await?.into_iter();
-    for (fired, meta) in wanted {
-        let data = join_chunks(&meta, &mut values)?;
-        fired.payload = Payload { data, content_type: meta.content_type };
+    for (step, meta) in wanted {
+        let (Step::Fire(fired) | Step::Fired(fired)) = &mut *step else { continue };
+        match isolated(fired.id, join_chunks(&meta, &mut values))? {
+            Some(data) => fired.payload = Payload { data, content_type: meta.content_type, truncated: false },
+            None => *step = Step::Done(FireOutcome::Unreadable),
+        }
     }
     Ok(())
 }
@@ -190,13 +263,21 @@ pub(super) fn join_chunks(meta: &PayloadMeta, values: &mut impl Iterator<Item = 
 }
 
 impl FiredAttempt {
-    fn of(request: &FireRequest, lease: Lease) -> Self {
-        Self { id: request.id, shard: request.stream.shard, lease, payload: Payload::default() }
+    fn of(request: &FireRequest, lease: Lease, room: Taken) -> Self {
+        Self { id: request.id, shard: request.stream.shard, lease, payload: Payload::default(), room }
     }
 
     fn payload_key(&self, chunk: u32) -> Bytes {
         keyspace::payload(self.shard, self.id, chunk)
     }
+}
+
+/// What became of tasks whose deadlines have passed.
+#[derive(Debug, Default)]
+pub(crate) struct Overdue {
+    pub(crate) failed: Vec<TaskId>,
+    /// Tasks of which a record cannot be read.
+    pub(crate) unreadable: usize,
 }
 
 /// Fails tasks that are still due although their deadline has passed, so that one without
@@ -206,7 +287,7 @@ pub(crate) async fn fail_overdue(
     ownership: &Ownership,
     tasks: Arc<[(DueStream, Timestamp, TaskId)]>,
     now: Timestamp,
-) -> Outcome<Vec<TaskId>> {
+) -> Outcome<Overdue> {
     let committed = db
         .run(TransactionKind::idempotent("fail-overdue"), |tx, _| {
             let (ownership, tasks) = (ownership.clone(), Arc::clone(&tasks));
@@ -217,19 +298,36 @@ pub(crate) async fn fail_overdue(
                 let mut values = tx.get_many(keys).await?;
                 let entries = values.split_off(shards.len());
                 ownership.check(&shards, &values)?;
-                let mut failed = Vec::new();
+                let mut overdue = Overdue::default();
                 for ((stream, due, id), entry) in tasks.iter().zip(entries) {
-                    let Some(entry) = entry.as_ref().map(DueEntry::decode).transpose()? else { continue };
-                    if entry.deadline.is_some_and(|deadline| deadline < now) {
-                        fail_by_deadline(&tx, stream, *due, *id, &entry, now).await?;
-                        failed.push(*id);
+                    let failed = fail_if_overdue(&tx, stream, *due, *id, entry.as_ref(), now).await;
+                    match isolated(*id, failed)? {
+                        Some(true) => overdue.failed.push(*id),
+                        Some(false) => {}
+                        None => overdue.unreadable += 1,
                     }
                 }
-                Ok(failed)
+                Ok(overdue)
             }
         })
         .await?;
     Ok(committed.value)
+}
+
+async fn fail_if_overdue(
+    tx: &Transaction,
+    stream: &DueStream,
+    due: Timestamp,
+    id: TaskId,
+    entry: Option<&Bytes>,
+    now: Timestamp,
+) -> Body<bool> {
+    let entry = entry.map(DueEntry::decode).transpose()?;
+    let Some(entry) = entry.filter(|entry| entry.deadline.is_some_and(|deadline| deadline < now)) else {
+        return Ok(false);
+    };
+    fail_by_deadline(tx, stream, due, id, &entry, now).await?;
+    Ok(true)
 }
 
 async fn fail_by_deadline(

@@ -29,9 +29,9 @@ use escapement_engine::{
 
 pub(crate) use cancel::cancel;
 pub(crate) use end::{EndOutcome, EndRequest, Ending, end};
-pub(crate) use fire::{FireOutcome, FireRequest, FiredAttempt, fail_overdue, fire};
+pub(crate) use fire::{FireOutcome, FireRequest, FiredAttempt, Overdue, fail_overdue, fire};
 pub(crate) use membership::{Takeover, beat, holders, leave, open_cluster, take_shards};
-pub(crate) use read::{get_task, list_tasks};
+pub(crate) use read::{get_task, list_tasks, marks};
 pub(crate) use scan::{DuePage, TickPage, load_leases, next_stream, read_due, read_ticks, sweep_idempotency};
 pub(crate) use schedule::{
     create_schedule, delete_schedule, get_schedule, list_schedules, pause_schedule, resume_schedule,
@@ -135,6 +135,19 @@ pub(crate) fn distinct_shards(shards: impl Iterator<Item = ShardId>) -> Vec<Shar
     shards.sort_unstable();
     shards.dedup();
     shards
+}
+
+/// Of a batch: `None` for a task whose own records refuse to be read or do not fit each other, which
+/// must not hold up the others. It stays as it is; the log names it, and a rescan tries it again.
+fn isolated<T>(id: TaskId, outcome: Body<T>) -> Body<Option<T>> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(Abort::Refuse(refusal @ (Refusal::Record(_) | Refusal::Key(_) | Refusal::Inconsistent(_)))) => {
+            tracing::error!(%refusal, task = %id, "a task cannot be read; left as it is");
+            Ok(None)
+        }
+        Err(abort) => Err(abort),
+    }
 }
 
 /// Reads one record, if it is there.

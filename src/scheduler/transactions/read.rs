@@ -1,18 +1,25 @@
 //! Reading tasks: one whole, or a page of many. Snapshot reads at one read version.
 
+use bytes::Bytes;
 use escapement_engine::{ShardId, TaskId, name::Namespace};
 use futures_util::future::try_join_all;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{Body, Outcome, fire::join_chunks};
 use crate::{
     keyspace,
     model::{Attempt, Payload, TaskError, TaskFilter, TaskState, TaskView, Template},
     records::{Head, Lease, PayloadMeta, Record as _, StoredTask},
-    store::{Database, Transaction, TransactionKind},
+    store::{Database, KeySelector, Transaction, TransactionKind},
 };
 
 /// What callers read, as often as they like: with a tag, so that it can be slowed down.
 pub(super) const READ: TransactionKind = TransactionKind::idempotent("read").tag("escapement-read");
+
+/// Bytes of the attempts that are shown of a task, exceeded by one of them at most: with a payload
+/// and a result of the usual 1 MiB, the answer stays below the 4 MiB that gRPC clients accept unless
+/// told otherwise.
+pub(super) const HISTORY_BYTES_MAX: usize = 1 << 20;
 
 /// Rows that one page looks at before it is handed out short.
 const SCANNED_ROWS_MAX: usize = 20_000;
@@ -66,21 +73,52 @@ pub(super) async fn assemble(
         Some((TaskState::Succeeded, None)) => Some(Payload::default()),
         _ => None,
     };
-    let started = lease.as_ref().map_or(head.as_ref().map_or(0, |it| it.attempts), |it| it.attempt);
-    let mut attempts = Vec::new();
-    if started > 1 {
-        // A task has at most ATTEMPTS_MAX attempts, so its history is one page.
-        for (_, value) in tx.get_range_snapshot(keyspace::histories(shard, id)).await?.rows {
-            attempts.push(Attempt::decode(&value)?);
-        }
-    }
-    attempts.extend(head.as_ref().and_then(|head| head.last.clone()));
-    attempts.extend(lease.as_ref().map(running_attempt));
+    let attempts = newest_attempts(tx, shard, id, head.as_ref(), lease.as_ref()).await?;
     let mut view = summary(id, task, head, lease);
     view.template.payload = payload;
     view.result = result;
+    // They are numbered without gaps.
+    view.attempts_left_out = attempts.first().map_or(0, |oldest| oldest.number - 1);
     view.attempts = attempts;
     Ok(view)
+}
+
+/// Attempts from the newest back, until they have [`HISTORY_BYTES_MAX`]; the oldest first.
+async fn newest_attempts(
+    tx: &Transaction,
+    shard: ShardId,
+    id: TaskId,
+    head: Option<&Head>,
+    lease: Option<&Lease>,
+) -> Body<Vec<Attempt>> {
+    let mut attempts: Vec<Attempt> = lease.map(running_attempt).into_iter().collect();
+    attempts.extend(head.and_then(|head| head.last.clone()));
+    let mut bytes: usize = attempts.iter().map(attempt_bytes).sum();
+    let mut range = keyspace::histories(shard, id);
+    range.reverse = true;
+    // The first attempt is the last to be found.
+    let mut more = attempts.last().is_some_and(|oldest| oldest.number > 1);
+    while more && bytes < HISTORY_BYTES_MAX {
+        range.target_bytes = HISTORY_BYTES_MAX - bytes;
+        let page = tx.get_range_snapshot(range.clone()).await?;
+        for (key, value) in &page.rows {
+            if bytes >= HISTORY_BYTES_MAX {
+                break;
+            }
+            bytes += value.len();
+            attempts.push(Attempt::decode(value)?);
+            range.end = KeySelector::first_greater_or_equal(key.clone());
+        }
+        more = page.more;
+    }
+    attempts.reverse();
+    Ok(attempts)
+}
+
+/// About what it takes when stored.
+fn attempt_bytes(attempt: &Attempt) -> usize {
+    let error = attempt.error.as_ref().map_or(0, |error| error.message.len() + error.details.data.len());
+    100 + attempt.worker_name.len() + error
 }
 
 async fn read_chunks(tx: &Transaction, meta: &PayloadMeta, key: impl Fn(u32) -> bytes::Bytes) -> Body<Payload> {
@@ -90,7 +128,11 @@ async fn read_chunks(tx: &Transaction, meta: &PayloadMeta, key: impl Fn(u32) -> 
         false => tx.raw().get_many(keys, true).await?,
     }
     .into_iter();
-    Ok(Payload { data: join_chunks(meta, &mut values)?, content_type: meta.content_type.clone() })
+    Ok(Payload {
+        data: join_chunks(meta, &mut values)?,
+        content_type: meta.content_type.clone(),
+        truncated: meta.truncated,
+    })
 }
 
 fn running_attempt(lease: &Lease) -> Attempt {
@@ -133,8 +175,35 @@ fn summary(id: TaskId, task: StoredTask, head: Option<Head>, lease: Option<Lease
             .filter(|_| state != TaskState::Succeeded)
             .map(|error| TaskError { details: Payload::default(), ..error }),
         attempts: Vec::new(),
+        attempts_left_out: 0,
         cancel_reason: head.map(|it| it.cancel_reason).unwrap_or_default(),
     }
+}
+
+/// For each task a number that changes whenever its state does: of its head and its lease.
+pub(crate) async fn marks(db: &Database, shards: u32, tasks: &[TaskId]) -> Outcome<Vec<u64>> {
+    let committed = db
+        .run(TransactionKind::idempotent("watch-poll"), |tx, _| {
+            let record_keys =
+                |id: &TaskId| [keyspace::head(id.shard(shards), *id), keyspace::lease(id.shard(shards), *id)];
+            let keys: Vec<_> = tasks.iter().flat_map(record_keys).collect();
+            async move {
+                let values = tx.raw().get_many(keys, true).await?;
+                Ok(values.chunks_exact(2).map(mark).collect())
+            }
+        })
+        .await?;
+    Ok(committed.value)
+}
+
+fn mark(records: &[Option<Bytes>]) -> u64 {
+    let mut hasher = Xxh3::new();
+    for record in records {
+        let bytes = record.as_deref().unwrap_or_default();
+        hasher.update(&(bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    }
+    hasher.digest()
 }
 
 /// A page of tasks in id order, and the id after which the next page begins, if there may be one.

@@ -4,7 +4,7 @@
 
 use escapement_engine::{ScheduleUid, ShardId, TaskId, Timestamp};
 
-use super::Outcome;
+use super::{Outcome, isolated};
 use crate::{
     keyspace::{self, DueStream},
     records::{DueEntry, IdempotencyRow, Lease, Record as _},
@@ -47,7 +47,8 @@ pub(crate) async fn read_due(
                     if due > until {
                         return Ok(DuePage { rows, next: Some(due), full: false });
                     }
-                    rows.push((due, id, DueEntry::decode(value)?.deadline));
+                    // One that cannot be read holds up nothing here: firing finds out, and says so.
+                    rows.push((due, id, DueEntry::decode(value).ok().and_then(|entry| entry.deadline)));
                 }
                 Ok(DuePage { full: page.more, rows, next: None })
             }
@@ -75,20 +76,25 @@ pub(crate) async fn next_stream(
     Ok(committed.value)
 }
 
-/// A page of a shard's leases after `after`, and whether there are more.
+/// A page of a shard's leases after `after`, and the task after which the next one begins, if there
+/// are more. A lease that cannot be read is left out: its task stays as it is.
 pub(crate) async fn load_leases(
     db: &Database,
     shard: ShardId,
     after: Option<TaskId>,
-) -> Outcome<(Vec<(TaskId, Lease)>, bool)> {
+) -> Outcome<(Vec<(TaskId, Lease)>, Option<TaskId>)> {
     let committed = db
         .run(SCAN, |tx, _| async move {
             let page = tx.get_range_snapshot(keyspace::leases(shard, after).limit(PAGE_ROWS)).await?;
             let mut rows = Vec::with_capacity(page.rows.len());
+            let mut last = None;
             for (key, value) in &page.rows {
-                rows.push((keyspace::parse_task(key)?, Lease::decode(value)?));
+                let id = keyspace::parse_task(key)?;
+                let lease = isolated(id, Lease::decode(value).map_err(Into::into))?;
+                rows.extend(lease.map(|lease| (id, lease)));
+                last = Some(id);
             }
-            Ok((rows, page.more))
+            Ok((rows, last.filter(|_| page.more)))
         })
         .await?;
     Ok(committed.value)

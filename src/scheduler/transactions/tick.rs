@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use escapement_engine::{
     ScheduleUid, ShardId, TaskId, Timestamp,
     planted::{Bug, planted},
@@ -39,6 +40,8 @@ pub(crate) struct TickOutcome {
     pub(crate) next: Option<DueTick>,
     /// The tick was not there (any more).
     pub(crate) absent: bool,
+    /// A record of the schedule cannot be read: nothing was done.
+    pub(crate) unreadable: bool,
 }
 
 /// Makes tasks of all instants up to `now`, at most `limit` for each schedule; what is beyond
@@ -77,18 +80,20 @@ async fn body(
     let mut outcomes = Vec::with_capacity(ticks.len());
     let mut bytes = 0;
     for (tick, row) in ticks.iter().zip(rows) {
-        outcomes.push(match row.as_ref().map(Tick::decode).transpose()? {
-            Some(row) => match one(tx, shards, tick, row, now, (limit, &mut bytes)).await {
-                // One schedule that cannot be read must not hold up the others. It is tried
-                // again with the next rescan.
-                Err(Abort::Refuse(refusal)) => {
-                    tracing::error!(%refusal, schedule = %tick.uid, "a schedule cannot be read");
-                    TickOutcome { tasks: Vec::new(), next: None, absent: false }
-                }
-                outcome => outcome?,
-            },
+        let nothing = |absent, unreadable| TickOutcome { tasks: Vec::new(), next: None, absent, unreadable };
+        let Some(row) = row else {
             // Paused, deleted, or done by an earlier try: the tick index tells what comes next.
-            None => TickOutcome { tasks: Vec::new(), next: None, absent: true },
+            outcomes.push(nothing(true, false));
+            continue;
+        };
+        outcomes.push(match one(tx, shards, tick, &row, now, (limit, &mut bytes)).await {
+            // One schedule that cannot be read must not hold up the others. It is tried
+            // again with the next rescan.
+            Err(Abort::Refuse(refusal)) => {
+                tracing::error!(%refusal, schedule = %tick.uid, "a schedule cannot be read");
+                nothing(false, true)
+            }
+            outcome => outcome?,
         });
     }
     Ok(outcomes)
@@ -98,10 +103,11 @@ async fn one(
     tx: &Transaction,
     shards: u32,
     tick: &DueTick,
-    index: Tick,
+    index: &Bytes,
     now: Timestamp,
     (limit, bytes): (usize, &mut usize),
 ) -> Body<TickOutcome> {
+    let index = Tick::decode(index)?;
     let before = read_record::<ScheduleRow>(tx, keyspace::schedule(&index.namespace, &index.id)).await?;
     let Some(before) = before.filter(|row| row.uid == tick.uid && row.next == Some(tick.at)) else {
         return Err(
@@ -136,7 +142,7 @@ async fn one(
         schedule::rewrite(tx, shards, &before, &after)?;
     }
     let next = after.next.map(|at| DueTick { at, ..tick.clone() });
-    Ok(TickOutcome { tasks, next, absent: false })
+    Ok(TickOutcome { tasks, next, absent: false, unreadable: false })
 }
 
 fn occurrence(row: &ScheduleRow, nominal: Timestamp, now: Timestamp) -> NewTask {
@@ -148,7 +154,7 @@ fn occurrence(row: &ScheduleRow, nominal: Timestamp, now: Timestamp) -> NewTask 
         deadline: row.spec.deadline_after.map(|span| nominal.saturating_add(span)),
         idempotency: None,
         submitted: now,
-        occurrence: Some(Occurrence { schedule: row.spec.id.clone(), nominal: Some(nominal) }),
+        occurrence: Some(Occurrence { schedule: row.spec.id.clone(), nominal: Some(nominal), uid: Some(row.uid) }),
         content_hash: row.spec.content_hash,
     }
 }

@@ -120,17 +120,17 @@ fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::files::SystemFiles, *};
 
     #[test]
     fn a_directory_that_was_let_go_is_free_even_while_a_forked_child_has_its_files() {
         let dir = tempfile::tempdir().unwrap();
-        let held = lock(dir.path()).unwrap();
-        assert!(matches!(lock(dir.path()), Err(OpenError::Locked { .. })));
+        let held = lock(dir.path(), &SystemFiles).unwrap();
+        assert!(matches!(lock(dir.path(), &SystemFiles), Err(OpenError::Locked { .. })));
         // What a child has between fork and exec: the same open file description.
         let inherited = held.file.try_clone().unwrap();
         drop(held);
-        let again = lock(dir.path()).unwrap();
+        let again = lock(dir.path(), &SystemFiles).unwrap();
         drop((again, inherited));
     }
 }

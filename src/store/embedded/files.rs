@@ -131,3 +131,30 @@ impl LogFiles for SystemFiles {
         Ok(paths)
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    /// Whether a sync reaches the disk cannot be seen from here, but whether the kernel is asked
+    /// can: objects without storage behind them refuse, and only a call is refused.
+    #[test]
+    fn syncs_of_the_files_that_ship_ask_the_kernel() {
+        let invalid = |result: io::Result<()>| result.unwrap_err().raw_os_error() == Some(Errno::INVAL.raw_os_error());
+        let device = SystemFiles.create(Path::new("/dev/null"), true).unwrap();
+        device.write_at(b"x", 0).unwrap();
+        assert!(invalid(device.sync()), "no fdatasync");
+        assert!(invalid(SystemFiles.sync_dir(Path::new("/proc"))), "no fsync of the directory");
+    }
+
+    #[test]
+    fn syncs_of_files_on_a_disk_succeed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = SystemFiles.create(&directory.path().join("log"), false).unwrap();
+        file.write_at(b"x", 0).unwrap();
+        file.sync().unwrap();
+        SystemFiles.sync_dir(directory.path()).unwrap();
+    }
+}

@@ -48,7 +48,7 @@ fn event(task: v1::Task) -> v1::WatchTaskResponse {
 
 #[test]
 fn a_task_is_shown_with_its_output_and_history() {
-    let binary = v1::Payload { data: vec![0xff, 0, 1].into(), content_type: "image/png".into() };
+    let binary = v1::Payload { data: vec![0xff, 0, 1].into(), content_type: "image/png".into(), ..Default::default() };
     let tasks = vec![exec_succeeded(1), dead_lettered(2), succeeded(3, binary), task(4)];
     let world = World::new(Script { tasks: tasks.clone(), ..Script::default() });
     let shown: Vec<_> = tasks.iter().map(|task| world.run(&["task", "get", &task.id])).collect();

@@ -143,5 +143,5 @@ pub(crate) fn succeeded(n: u32, result: v1::Payload) -> v1::Task {
 }
 
 pub(crate) fn payload(text: &str, content_type: &str) -> v1::Payload {
-    v1::Payload { data: text.to_owned().into(), content_type: content_type.into() }
+    v1::Payload { data: text.to_owned().into(), content_type: content_type.into(), ..Default::default() }
 }

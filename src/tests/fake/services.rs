@@ -236,6 +236,7 @@ impl v1::admin_service_server::AdminService for Fake {
                 leap_table_expires_at: at("2027-06-28T00:00:00Z"),
                 wait_us: 45_000,
             }),
+            ..v1::StatusResponse::default()
         }))
     }
 }

@@ -100,7 +100,11 @@ pub(crate) fn assignment(task: u8, token: u64) -> Assignment {
         attempt: 1,
         max_attempts: 5,
         queue: "work".to_owned(),
-        payload: Some(Payload { data: Bytes::from(format!("payload-{task}")), content_type: "text/plain".to_owned() }),
+        payload: Some(Payload {
+            data: Bytes::from(format!("payload-{task}")),
+            content_type: "text/plain".to_owned(),
+            ..Default::default()
+        }),
         due_unix_ms: 1_790_000_000_000,
         attempt_timeout_ms: 3_600_000,
         ..Assignment::default()
@@ -136,6 +140,7 @@ impl Stream {
             renew_interval_ms: RENEW_INTERVAL_MS,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             lost: lost.to_vec(),
+            ..Welcome::default()
         }))
         .await;
     }

@@ -1,6 +1,6 @@
 //! One program in its process group.
 
-use std::{os::unix::process::ExitStatusExt as _, process::Stdio, sync::OnceLock, time::Duration};
+use std::{io, os::unix::process::ExitStatusExt as _, process::Stdio, sync::OnceLock, time::Duration};
 
 use futures_util::future::{self, OptionFuture};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{ExecRequest, ExecResult, TAIL_BYTES_DEFAULT, spawn_failure, tail::Tail};
-use crate::worker::{CancelCause, Context, TaskFailure};
+use crate::{
+    edge::child,
+    worker::{CancelCause, Context, TaskFailure},
+};
 
 /// How long the output streams may stay open after the program has ended: a background
 /// process that inherited them must not keep the task.
@@ -26,18 +29,17 @@ pub(super) struct Ran {
 
 /// Kills a process group when dropped.
 #[derive(Debug)]
-struct Group(Option<Pid>);
+struct Group(Pid);
 
 impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    fn of(child: &Child) -> Result<Self, TaskFailure> {
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        id.map(Self).ok_or_else(|| wait_failure(io::ErrorKind::NotFound.into()))
     }
 
     /// A group without members is no error: then it has ended by itself.
     fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            let _ = kill_process_group(group, signal);
-        }
+        let _ = kill_process_group(self.0, signal);
     }
 }
 
@@ -50,9 +52,9 @@ impl Drop for Group {
 pub(super) async fn run(request: &ExecRequest, ctx: &Context, grace: Duration) -> Result<Ran, TaskFailure> {
     let started = ctx.clock().monotonic();
     let mut child = command(request, ctx).spawn().map_err(|error| spawn_failure(request, &error))?;
-    // Declared after the child, so dropped before it: while the child is not reaped, no
-    // other group can have its number.
-    let group = Group::of(&child);
+    // Declared after the child, so dropped before it, and it is waited for only after that: while
+    // the child is not reaped, no other group can have its number.
+    let group = Group::of(&child)?;
 
     let tail_bytes = request.tail_bytes.unwrap_or(TAIL_BYTES_DEFAULT);
     let (stdout, stderr) = (Tail::new(tail_bytes), Tail::new(tail_bytes));
@@ -67,10 +69,11 @@ pub(super) async fn run(request: &ExecRequest, ctx: &Context, grace: Duration) -
     let told = OnceLock::new();
     let mut stop = Box::pin(stop(ctx, &group, grace, &told));
     let mut killed = false;
-    let status = loop {
+    let mut ended = Box::pin(child::ended(group.0));
+    let ended = loop {
         tokio::select! {
             biased;
-            status = child.wait() => break status,
+            ended = &mut ended => break ended,
             _ = &mut reads, if !read => read = true,
             () = &mut stop, if !killed => killed = true,
         }
@@ -88,8 +91,8 @@ pub(super) async fn run(request: &ExecRequest, ctx: &Context, grace: Duration) -
     }
     drop(reads);
 
-    let status =
-        status.map_err(|error| TaskFailure::retryable("wait", format!("cannot wait for the program: {error}")))?;
+    ended.map_err(wait_failure)?;
+    let status = child.wait().await.map_err(wait_failure)?;
     let ((stdout, stdout_truncated), (stderr, stderr_truncated)) = (stdout.text(), stderr.text());
     let result = ExecResult {
         exit_code: status.code(),
@@ -101,6 +104,10 @@ pub(super) async fn run(request: &ExecRequest, ctx: &Context, grace: Duration) -
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
     };
     Ok(Ran { result, stopped_by: told.into_inner() })
+}
+
+fn wait_failure(error: io::Error) -> TaskFailure {
+    TaskFailure::retryable("wait", format!("cannot wait for the program: {error}"))
 }
 
 fn command(request: &ExecRequest, ctx: &Context) -> Command {

@@ -11,8 +11,8 @@ use crate::{
     worker::{CancelCause, TaskInfo, TestAttempt},
 };
 
-fn context(payload: Payload) -> (Context, TestAttempt) {
-    let info = TaskInfo {
+fn info(payload: Payload) -> TaskInfo {
+    TaskInfo {
         task_id: TaskId::from_bytes([7; 16]),
         token: Token(42),
         queue: QueueName::new("exec").unwrap(),
@@ -23,8 +23,11 @@ fn context(payload: Payload) -> (Context, TestAttempt) {
         attempt_timeout: None,
         deadline: None,
         occurrence: None,
-    };
-    Context::for_test(info, Arc::new(SystemClock::new()))
+    }
+}
+
+fn context(payload: Payload) -> (Context, TestAttempt) {
+    Context::for_test(info(payload), Arc::new(SystemClock::new()))
 }
 
 async fn exec(request: &ExecRequest) -> Result<ExecResult, TaskFailure> {
@@ -197,6 +200,55 @@ async fn a_background_process_that_keeps_the_output_open_ends_with_its_task() {
     let ended = soon(handler.run(ctx)).await;
     let ran = result(&ended.unwrap().0);
     assert!(is_gone(ran.stdout.trim().parse().unwrap()).await);
+}
+
+/// Sleeps last until the test lets them end.
+#[derive(Debug)]
+struct HeldClock {
+    time: SystemClock,
+    sleeping: tokio::sync::watch::Sender<bool>,
+    release: tokio::sync::watch::Sender<bool>,
+}
+
+impl crate::clock::Clock for HeldClock {
+    fn now(&self) -> Timestamp {
+        self.time.now()
+    }
+
+    fn monotonic(&self) -> escapement_engine::Monotonic {
+        self.time.monotonic()
+    }
+
+    fn sleep(&self, _span: Duration) -> BoxFuture<'static, ()> {
+        self.sleeping.send_replace(true);
+        let mut released = self.release.subscribe();
+        async move { drop(released.wait_for(|released| *released).await) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_ended_is_not_reaped_before_the_rest_of_its_group_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let ready = directory.path().join("ready");
+    let (sleeping, release) = (tokio::sync::watch::channel(false).0, tokio::sync::watch::channel(false).0);
+    let clock = Arc::new(HeldClock { time: SystemClock::new(), sleeping, release });
+    let script = format!("sleep 1000 & echo $$ $! > {}", ready.display());
+    let (ctx, _attempt) = Context::for_test(info(sh(&script).to_payload()), Arc::clone(&clock) as _);
+    let handler = ExecHandler::new();
+    let check = async {
+        let line = line_of(&ready).await;
+        let (leader, other) = line.split_once(' ').unwrap();
+        // It has noticed the end of the program, and waits for the output that the other process holds.
+        clock.sleeping.subscribe().wait_for(|sleeping| *sleeping).await.unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{leader}/stat")).expect("its id is still its own");
+        assert!(stat.rsplit_once(')').unwrap().1.starts_with(" Z"), "{stat}");
+        clock.release.send_replace(true);
+        (leader.parse().unwrap(), other.parse().unwrap())
+    };
+    let (ended, (leader, other)) = soon(futures_util::future::join(handler.run(ctx), check)).await;
+    assert_eq!(result(&ended.unwrap().0).exit_code, Some(0));
+    assert!(is_gone(other).await);
+    assert!(test_kill_process(Pid::from_raw(leader).unwrap()).is_err(), "reaped in the end");
 }
 
 #[tokio::test]

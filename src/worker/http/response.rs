@@ -20,11 +20,13 @@ pub(super) async fn read(mut response: Response, ctx: &Context) -> Result<Output
     let body = body(&mut response).await;
     if status.is_success() {
         // Work was done, but its result did not arrive whole.
-        let body = body.map_err(transport)?;
-        return Ok(Output(Payload::new(body.freeze(), content_type)));
+        let (body, truncated) = body.map_err(transport)?;
+        return Ok(Output(Payload::new(body.freeze(), content_type).truncated(truncated)));
     }
     // The status alone says enough: a body that broke off costs only the details.
-    let details = body.ok().filter(|body| !body.is_empty()).map(|body| Payload::new(body.freeze(), content_type));
+    let details = body.ok().filter(|(body, _)| !body.is_empty());
+    let details =
+        details.map(|(body, truncated)| Box::new(Payload::new(body.freeze(), content_type).truncated(truncated)));
     Err(TaskFailure {
         kind: format!("http-{}", status.as_u16()).into(),
         message: format!("the server answered {status}").into(),
@@ -39,17 +41,17 @@ fn is_retried(status: StatusCode) -> bool {
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// The first bytes; the rest is left unread, and the connection with it.
-async fn body(response: &mut Response) -> Result<BytesMut, reqwest::Error> {
+/// The first bytes, and whether there are more; those are left unread, and the connection with them.
+async fn body(response: &mut Response) -> Result<(BytesMut, bool), reqwest::Error> {
     let mut kept = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         let room = RESPONSE_BYTES_MAX - kept.len();
         kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if kept.len() == RESPONSE_BYTES_MAX {
-            break;
+        if chunk.len() > room {
+            return Ok((kept, true));
         }
     }
-    Ok(kept)
+    Ok((kept, false))
 }
 
 /// RFC 9110, section 10.2.3: seconds or an HTTP date. One that cannot be read is ignored.

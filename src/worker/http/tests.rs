@@ -144,7 +144,7 @@ async fn the_status_decides_over_another_attempt() {
         assert_eq!((failure.kind.as_ref(), failure.non_retryable), (kind, non_retryable));
         assert_eq!(failure.retry_after, retry_after.map(Duration::from_secs), "{status}");
         assert_eq!(failure.message.as_ref(), format!("the server answered {status}"));
-        assert_eq!(failure.details, Some(Payload::new("why", "text/plain")), "{status}");
+        assert_eq!(failure.details, Some(Box::new(Payload::new("why", "text/plain"))), "{status}");
     };
     check("429 Too Many Requests", "http-429", false, Some(7)).await;
     check("503 Service Unavailable", "http-503", false, Some(7)).await;
@@ -167,8 +167,17 @@ async fn of_an_endless_answer_the_beginning_is_kept() {
         while stream.write_all(&[b'x'; 1 << 16]).await.is_ok() {}
     });
     let output = soon(post(address)).await.unwrap();
-    assert_eq!(output.0.data.len(), RESPONSE_BYTES_MAX);
+    assert_eq!((output.0.data.len(), output.0.truncated), (RESPONSE_BYTES_MAX, true));
     soon(endless).await.unwrap();
+
+    // One that just fits is whole.
+    let fits = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {0}\r\n\r\n{1}",
+        RESPONSE_BYTES_MAX,
+        "x".repeat(RESPONSE_BYTES_MAX)
+    );
+    let output = answered(&fits).await.unwrap();
+    assert_eq!((output.0.data.len(), output.0.truncated), (RESPONSE_BYTES_MAX, false));
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! What the session says and hears.
 
 use escapement_engine::Monotonic;
-use escapement_proto::v1::{
-    Goodbye, Hello, QueueSubscription, Renew, ServerMessage, WorkerMessage, server_message::Message as FromServer,
-    worker_message::Message as ToServer,
+use escapement_proto::{
+    WORKER_FEATURES, WORKER_PROTOCOL_VERSION,
+    v1::{
+        Goodbye, Hello, QueueSubscription, Renew, ServerMessage, WorkerMessage, server_message::Message as FromServer,
+        worker_message::Message as ToServer,
+    },
 };
 use tokio::sync::mpsc;
 
@@ -131,6 +134,8 @@ impl Session {
             sdk: SDK.to_owned(),
             held,
             credits,
+            protocol_version: WORKER_PROTOCOL_VERSION,
+            features: WORKER_FEATURES.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
 
@@ -177,6 +182,10 @@ impl Session {
         let FromServer::Welcome(welcome) = message else {
             return Err(Violation("the first message is not Welcome".to_owned()));
         };
+        if !matches!(welcome.protocol_version, 0 | WORKER_PROTOCOL_VERSION) {
+            let version = welcome.protocol_version;
+            return Err(Violation(format!("version {version} of the session's rules; this worker knows 1")));
+        }
         let Some(lease) = Lease::granted(hello_at, welcome.lease_ms, welcome.renew_interval_ms) else {
             return Err(Violation("a lease of 0 ms".to_owned()));
         };

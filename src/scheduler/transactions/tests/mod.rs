@@ -1,98 +1,87 @@
-//! Every transaction body under commits of unknown outcome.
+//! Transactions on a store in memory whose commits end as the test says.
 
-mod life;
-mod schedules;
-mod unlucky;
+mod ending;
+mod fates;
+mod firing;
+mod reading;
+mod unknown;
+mod world;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use escapement_engine::{Monotonic, Timestamp, name::QueueName, retry::RetryPolicy};
-use futures_util::{FutureExt as _, future::BoxFuture};
-
-use self::unlucky::Unlucky;
-use super::*;
-use crate::{
-    clock::Clock,
-    model::{Payload, Template},
-    rng::Rng,
-    store::{Database, MemoryEngine, RangeOptions, StoreError},
+use escapement_engine::{
+    ScheduleUid, SessionId, ShardId, TaskId, Timestamp, Token, limits,
+    name::{Namespace, Priority, QueueName, ScheduleId},
+    retry::RetryPolicy,
 };
 
-const SHARDS: u32 = 4;
+use self::world::{Fault, World};
+use super::*;
+use crate::{
+    keyspace,
+    model::{NewTask, Payload, ScheduleSpec, TaskError, TaskState, Template},
+    records::{Head, Lease, Member, Record as _, ScheduleRow, StoredTask},
+    scheduler::room::StreamRoom,
+};
+
 const NOW: Timestamp = Timestamp::from_unix_ms(1_794_000_000_000);
+const SHARDS: u32 = 4;
 
-fn after(span: Duration) -> Timestamp {
-    NOW.saturating_add(span)
+fn after(millis: u64) -> Timestamp {
+    NOW.saturating_add(Duration::from_millis(millis))
 }
 
-/// Time that passes only while somebody sleeps, and then at once.
-#[derive(Debug, Default)]
-struct SleepClock(AtomicU64);
-
-impl Clock for SleepClock {
-    fn now(&self) -> Timestamp {
-        after(Duration::from_nanos(self.0.load(Relaxed)))
-    }
-
-    fn monotonic(&self) -> Monotonic {
-        Monotonic::from_nanos(self.0.load(Relaxed))
-    }
-
-    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        self.0.fetch_add(u64::try_from(span.as_nanos()).unwrap(), Relaxed);
-        async {}.boxed()
-    }
+fn session(n: u128) -> SessionId {
+    SessionId::from_parts(NOW, n)
 }
 
-/// A store in memory, reached through commits whose outcome is unknown when a test says so,
-/// and by somebody else without such luck.
-struct Setup {
-    unlucky: Arc<Unlucky>,
-    db: Database,
-    other: Database,
-}
-
-fn setup() -> Setup {
-    let clock = Arc::new(SleepClock::default());
-    let engine = MemoryEngine::new(clock.clone());
-    let unlucky = Arc::new(Unlucky::new(engine.clone()));
-    let db = Database::over(unlucky.clone(), clock.clone(), Rng::from_seed(7));
-    Setup { unlucky, db, other: Database::over(Arc::new(engine), clock, Rng::from_seed(8)) }
-}
-
-/// The result of what is ready at once, as everything above the store in memory is.
-fn ready<T>(future: impl Future<Output = T>) -> T {
-    future.now_or_never().expect("ready at once")
-}
-
-/// All rows.
-fn rows(db: &Database) -> Vec<(Bytes, Bytes)> {
-    let tx = db.begin();
-    let mut rows: Vec<(Bytes, Bytes)> = Vec::new();
-    loop {
-        let begin = rows.last().map_or_else(Bytes::new, |(key, _)| [key, &[0][..]].concat().into());
-        let page = ready(tx.get_range(RangeOptions::new(begin, &[0xff][..]))).unwrap();
-        rows.extend(page.rows);
-        if !page.more {
-            return rows;
-        }
-    }
-}
-
-fn template(queue: &str) -> Template {
+fn template(payload: &[u8]) -> Template {
     Template {
-        queue: QueueName::new(queue).unwrap(),
-        payload: Payload::default(),
-        priority: escapement_engine::name::Priority::Medium,
-        retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
+        queue: QueueName::new("q").unwrap(),
+        payload: Payload { data: Bytes::copy_from_slice(payload), content_type: String::new(), ..Payload::default() },
+        priority: Priority::Medium,
+        retry: RetryPolicy::default(),
         attempt_timeout: Duration::from_secs(60),
         labels: BTreeMap::new(),
     }
+}
+
+/// The task of this number, due now.
+fn task(n: u128) -> NewTask {
+    NewTask {
+        id: TaskId::from_parts(NOW, n),
+        namespace: Namespace::default(),
+        template: template(b""),
+        due: NOW,
+        deadline: None,
+        idempotency: None,
+        submitted: NOW,
+        occurrence: None,
+        content_hash: 1,
+    }
+}
+
+fn with_payload(n: u128, bytes: usize) -> NewTask {
+    NewTask { template: template(&vec![7; bytes]), ..task(n) }
+}
+
+fn request(task: &NewTask, room: &StreamRoom) -> FireRequest {
+    FireRequest {
+        id: task.id,
+        stream: due_stream(SHARDS, task),
+        due: task.due,
+        session: session(1),
+        worker_name: "w".into(),
+        session_lease: Duration::from_secs(5),
+        room: room.clone(),
+    }
+}
+
+fn due_key(task: &NewTask) -> Bytes {
+    due_stream(SHARDS, task).entry(task.due, task.id)
+}
+
+fn shard(id: TaskId) -> ShardId {
+    id.shard(SHARDS)
 }

@@ -8,6 +8,7 @@ use crate::{
     keyspace::DueStream,
     model::{Idempotency, NewTask, RuleSpec, ScheduleSpec, TaskError},
     records::Member,
+    scheduler::room::PayloadRoom,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,7 +38,7 @@ fn new_task(number: u128) -> NewTask {
     let mut template = template("mail");
     if number == A {
         // More than one chunk.
-        template.payload = Payload { data: vec![7; 200_000].into(), content_type: "x/y".into() };
+        template.payload = Payload { data: vec![7; 200_000].into(), content_type: "x/y".into(), ..Payload::default() };
     }
     NewTask {
         id: id(number),
@@ -79,6 +80,7 @@ fn member(beat: u64) -> Member {
 }
 
 fn fire_them(db: &Database, tasks: &[(u128, Timestamp)], now: Timestamp) -> String {
+    let room = PayloadRoom::default().stream();
     let request = |(number, due): &(u128, Timestamp)| FireRequest {
         id: id(*number),
         stream: stream(*number),
@@ -86,6 +88,7 @@ fn fire_them(db: &Database, tasks: &[(u128, Timestamp)], now: Timestamp) -> Stri
         session: session(),
         worker_name: "w".into(),
         session_lease: MINUTE,
+        room: room.clone(),
     };
     format!("{:?}", ready(fire(db, &ownership(), tasks.iter().map(request).collect(), now)).unwrap())
 }
@@ -159,7 +162,7 @@ fn steps() -> Vec<Step> {
         ("submit more and again", |db| submit_them(db, &[D, B, E])),
         ("fire", |db| fire_them(db, &[(A, NOW), (B, NOW), (C, NOW), (9, NOW)], NOW)),
         ("end", |db| {
-            let result = Payload { data: vec![3; 100_000].into(), content_type: "x/z".into() };
+            let result = Payload { data: vec![3; 100_000].into(), content_type: "x/z".into(), ..Payload::default() };
             end_them(db, &[(A, 1, Ending::Succeeded(result)), (B, 1, failed()), (D, 1, failed())], NOW)
         }),
         ("cancel what runs", |db| cancel_one(db, C)),
