@@ -4,6 +4,11 @@
 //! ([`client`]) and the `escapement` program; each is a Cargo feature, so that a client or a
 //! worker does not pull in the server. `docs/ARCHITECTURE.md` tells how the parts fit.
 
+/// The programs of the README are compiled by the documentation tests.
+#[cfg(all(doctest, feature = "worker"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 #[cfg(feature = "server")]
 pub mod api;
 #[cfg(feature = "cli")]

@@ -1,7 +1,7 @@
 //! Tasks, schedules and attempts as the server thinks of them: validated, in the engine's
 //! types. The API converts to and from these; the store's records keep them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use escapement_engine::{
@@ -118,9 +118,27 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    /// The word for it everywhere: small letters, in snake_case.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::DeadLettered => "dead_lettered",
+        }
+    }
+
     /// Nothing follows.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::DeadLettered)
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 
@@ -182,6 +200,8 @@ pub struct TaskView {
     pub template: Template,
     /// Of the next attempt; of the last one when running or ended.
     pub due: Timestamp,
+    /// As submitted; retries do not move it.
+    pub first_due: Timestamp,
     /// No attempt starts after this instant.
     pub deadline: Option<Timestamp>,
     /// As submitted; empty for none.

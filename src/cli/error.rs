@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use escapement_engine::TaskId;
+
 use crate::{
     client::ClientError,
     config::ConfigError,
@@ -23,6 +25,8 @@ pub(super) struct CliError {
     pub(super) violations: Vec<Violation>,
     pub(super) retry_after: Option<Duration>,
     pub(super) advice: String,
+    /// The task that may have been submitted although nobody said so.
+    pub(super) task_id: Option<Box<TaskId>>,
 }
 
 impl CliError {
@@ -35,6 +39,7 @@ impl CliError {
             violations: Vec::new(),
             retry_after: None,
             advice: advice.into(),
+            task_id: None,
         }
     }
 
@@ -57,6 +62,7 @@ impl From<ApiError> for CliError {
             violations: error.violations,
             retry_after: error.retry_after,
             advice: error.reason.advice().to_owned(),
+            task_id: None,
         }
     }
 }

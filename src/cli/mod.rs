@@ -117,6 +117,15 @@ fn refuse_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         let text = error.render().to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
         Ui::new(Format::Json, true).error(&CliError::usage(text, "Run the command with --help."));
+    } else if error.use_stderr() {
+        // With the same prefix as every other error.
+        let ui = Ui::new(Format::Table, words().any(|word| word == "--no-color"));
+        let text = if ui.colours_err() { error.render().ansi().to_string() } else { error.render().to_string() };
+        let text = ["\x1b[1m\x1b[31merror:\x1b[0m ", "error: "]
+            .iter()
+            .find_map(|usual| text.strip_prefix(usual))
+            .unwrap_or(&text);
+        ui.usage_error(text.trim_end());
     } else if error.print().is_err() {
         // Nobody reads any more; there is nobody to tell, either.
     }

@@ -52,6 +52,11 @@ impl Ui {
         matches!(self.format, Format::Json)
     }
 
+    /// Whether results go to a person.
+    pub(super) fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     pub(super) const fn colours_err(&self) -> bool {
         self.colour_err
     }
@@ -82,6 +87,11 @@ impl Ui {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
+    /// A mistake of typing; the text says what to do.
+    pub(super) fn usage_error(&self, text: &str) {
+        self.note(format_args!("{}: {text}", paint(self.colour_err, Colour::Red, "error[USAGE]")));
+    }
+
     pub(super) fn error(&self, error: &CliError) {
         if self.is_json() {
             let json = serde_json::json!({"error": {
@@ -92,6 +102,7 @@ impl Ui {
                 })).collect::<Vec<_>>(),
                 "retry_after_ms": error.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
                 "what_to_do": error.advice,
+                "task_id": error.task_id.as_ref().map(ToString::to_string),
             }});
             self.note(json);
             return;

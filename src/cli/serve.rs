@@ -33,7 +33,7 @@ pub(super) struct ServerFlags {
     /// embedded:PATH, memory:, remote:HOST:PORT or fdb:FILE?prefix=PREFIX [env: ESCAPEMENT_SERVER_STORE] [default: embedded: in the data directory]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// Shards of a new store [env: ESCAPEMENT_SERVER_SHARDS] [default: 32]
+    /// Shards of a new store; a store that has another number is refused [env: ESCAPEMENT_SERVER_SHARDS] [default: 32]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     shards: Option<String>,
     /// How long a worker session may be silent [env: ESCAPEMENT_SERVER_SESSION_LEASE_MS] [default: 10000]
@@ -93,6 +93,7 @@ impl DevArgs {
 async fn start(config: &ServerConfig) -> Result<ServerHandle, CliError> {
     let scheduler = SchedulerOptions {
         shards: config.shards,
+        shards_required: config.shards_required,
         session_lease: config.session_lease,
         payload_bytes_max: config.payload_bytes_max,
         leap_mode: config.leap_mode,

@@ -8,7 +8,7 @@ use super::{
     output::{fields, indented, table},
     view::instant,
 };
-use crate::client::proto as v1;
+use crate::client::{Client, proto as v1};
 
 #[derive(Serialize)]
 struct StatusView {
@@ -135,6 +135,29 @@ struct QueueView {
     workers: u64,
 }
 
+impl QueueView {
+    /// Tasks wait and nobody takes them: what to do.
+    fn hint(&self) -> Option<String> {
+        let waits = (self.ready > 0 || self.ready_beyond) && self.workers == 0;
+        waits.then(|| {
+            let Self { namespace, queue, .. } = self;
+            let more = if self.ready_beyond { " and more" } else { "" };
+            let wait = if self.ready == 1 {
+                "1 task is due and waits".to_owned()
+            } else {
+                format!("{}{more} tasks are due and wait", self.ready)
+            };
+            format!("hint: no worker takes queue `{queue}` of namespace `{namespace}`, where {wait}: start one for it")
+        })
+    }
+}
+
+/// A hint for a task that is due and that nobody takes. Best effort: without an answer there is none.
+pub(super) async fn stuck(client: &Client, namespace: &str, queue: &str) -> Option<String> {
+    let view = StatusView::from(client.status().await.ok()?);
+    view.queues.iter().find(|row| row.namespace == namespace && row.queue == queue).and_then(QueueView::hint)
+}
+
 #[derive(Serialize)]
 struct WorkerView {
     session_id: String,
@@ -196,7 +219,11 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     if context.ui.is_json() {
         context.ui.print_json(&view);
     } else {
+        let stuck: Vec<_> = view.queues.iter().filter_map(QueueView::hint).collect();
         context.ui.print(describe(client.endpoint(), view));
+        for hint in stuck {
+            context.ui.note(hint);
+        }
     }
     Ok(0)
 }

@@ -41,7 +41,7 @@ pub(super) struct WorkArgs {
     /// Attempts in all, 1 to 1000 [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) max_attempts: Option<u32>,
-    /// Longest time that one attempt may take, 10ms to 7d [default: 1m]
+    /// Longest time that one attempt may take, 10ms to 7d; it is stopped then, so give long jobs more [default: 1m]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true)]
     pub(super) timeout: Option<Duration>,
     /// Label; may be repeated

@@ -102,6 +102,7 @@ impl Loaded {
             })?,
             store,
             shards: self.integer_u32("server.shards")?,
+            shards_required: self.setting("server.shards").origin != Origin::Default,
             session_lease: Duration::from_millis(self.integer("server.session_lease_ms")?),
             payload_bytes_max: usize::try_from(payload).expect("its limit is below every platform's"),
             leap_mode: self.parsed("server.leap_mode", |text| match text {

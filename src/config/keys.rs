@@ -61,7 +61,7 @@ keys! {
     "server.store", Text, Some("--store"), "embedded:", "`embedded:PATH`, `embedded:` for the data directory, `memory:`, `remote:HOST:PORT`, or `fdb:CLUSTER_FILE?prefix=PREFIX`",
         "Where the server keeps its state. `memory:` forgets everything when the process ends; `remote:` is an `escapement store`; `fdb:` needs a build with FoundationDB's client.";
     "server.shards", Integer(1, 4096), Some("--shards"), "32", "1 to 4096",
-        "Units of ownership of a new store. A store keeps the number that it was made with.";
+        "Units of ownership of a new store. A store keeps the number that it was made with: when one is set and differs, the server does not start (`CONFIG_INVALID`).";
     "server.session_lease_ms", Integer(1000, 600_000), Some("--session-lease-ms"), "10000", "1000 to 600000",
         "How long a worker session may be silent until its tasks go to others, in milliseconds.";
     "server.payload_bytes_max", Integer(1024, 8_388_608), Some("--payload-bytes-max"), "1048576", "1024 to 8388608",

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, env, ffi::OsString, fs, io, path::PathBuf};
 
+use escapement_engine::suggest::closest;
+
 use super::{ConfigError, FILE_DEFAULT, FILE_VARIABLE, KEYS, Key, Kind, Origin};
 
 /// Set by the exec worker for the programs that it runs, and no setting of ours.
 const FOREIGN_VARIABLES: [&str; 4] = ["ESCAPEMENT_TASK_ID", "ESCAPEMENT_ATTEMPT", "ESCAPEMENT_TOKEN", "ESCAPEMENT_DUE"];
-/// Edits that a mistyped name may be away from a known one.
-const EDITS_MAX: usize = 3;
 
 /// A value as it was written, not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,11 +191,11 @@ fn from_toml(key: &Key, value: toml::Value, origin: &Origin) -> Result<Raw, Conf
 
 fn unknown<'a>(key: String, origin: Origin, known: impl IntoIterator<Item = &'a str>) -> ConfigError {
     let plain = key.trim_matches(['[', ']']).to_owned();
-    ConfigError::UnknownKey { suggestion: closest(&plain, known), key, origin }
+    ConfigError::UnknownKey { suggestion: closest(&plain, known.into_iter().map(str::to_owned)), key, origin }
 }
 
 fn unknown_variable<'a>(name: &str, known: impl IntoIterator<Item = &'a String>) -> ConfigError {
-    let suggestion = closest(name, known.into_iter().map(String::as_str));
+    let suggestion = closest(name, known.into_iter().cloned());
     ConfigError::UnknownKey { key: name.to_owned(), origin: Origin::Environment(name.to_owned()), suggestion }
 }
 
@@ -209,33 +209,6 @@ impl ConfigError {
             other => other,
         }
     }
-}
-
-/// The known name that is the fewest edits away, if that is few enough to be meant.
-pub(super) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // The part after the section counts: every key of a section shares what is before.
-    known
-        .into_iter()
-        .map(|candidate| (edits(name, candidate), candidate))
-        .filter(|(edits, candidate)| *edits <= EDITS_MAX && *edits * 2 < candidate.len())
-        .min()
-        .map(|(_, candidate)| candidate.to_owned())
-}
-
-/// Levenshtein's distance.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 pub(super) fn invalid(key: &Key, origin: &Origin, value: &str, reason: impl Into<String>) -> ConfigError {

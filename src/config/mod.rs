@@ -76,6 +76,8 @@ pub struct ServerConfig {
     pub store: StoreUrl,
     /// Shards of a new store: 1 to 4096.
     pub shards: u32,
+    /// Somebody set it: a store that has another number is refused.
+    pub shards_required: bool,
     /// How long a worker session may be silent.
     pub session_lease: Duration,
     /// Bytes of the largest payload.

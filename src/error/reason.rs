@@ -92,7 +92,7 @@ reasons! {
         "Create a new schedule; one that has finished neither pauses nor resumes.";
     /// The server cannot reach its store.
     StoreUnavailable = "STORE_UNAVAILABLE", Unavailable, TRY_AGAIN,
-        "Try again after the time that the error names; if it lasts, look at the store's health.";
+        "Try again after the time that the error names, or else after 5 s; if it lasts for a minute, look at the store's health.";
     /// It is not known whether the change was made.
     OutcomeUnknown = "OUTCOME_UNKNOWN", DeadlineExceeded, TRY_AGAIN,
         "Repeat the call with the same task id or idempotency key: what was done is then not done twice.";
@@ -140,7 +140,7 @@ reasons! {
         "Run the version that wrote the data, or a newer one. The data was not touched.";
     /// The data directory is damaged or cannot be read.
     DataDirUnusable = "DATA_DIR_UNUSABLE", FailedPrecondition, START,
-        "Check the path and its permissions. If the data is damaged, restore it from a backup.";
+        "Check the path and its permissions, or name another with --data-dir. Damaged data is restored from a backup.";
     /// FoundationDB's cluster file is missing or malformed.
     ClusterFileUnusable = "CLUSTER_FILE_UNUSABLE", FailedPrecondition, START,
         "Copy the cluster file from a machine of the FoundationDB cluster, usually /etc/foundationdb/fdb.cluster.";

@@ -113,6 +113,17 @@ pub enum StartError {
     /// The store's keyspace was written by a newer version of the program.
     #[error("the store has {0}; use a newer version of it")]
     FormatTooNew(NewerFormat),
+    /// The store was made with another number of shards than the one asked for.
+    #[error(
+        "server.shards is `{required}`: must be {found}, or not set, since this store was made with {found} shards and \
+         keeps them"
+    )]
+    Shards {
+        /// Number asked for.
+        required: u32,
+        /// Number that the store has.
+        found: u32,
+    },
     /// Another scheduler serves the store, and lives.
     #[error(
         "store `{store}` is served by the scheduler at {address} (session {session}), which is alive; stop it first: \
@@ -163,6 +174,9 @@ impl Scheduler {
         let started = clock.now();
         let session = rng.session_id(started);
         let cluster = transactions::open_cluster(&db, options.shards).await.map_err(StartError::of)?;
+        if options.shards_required && options.shards != cluster.shards {
+            return Err(StartError::Shards { required: options.shards, found: cluster.shards });
+        }
         let takeover = match db.exclusive() {
             true => Takeover::All,
             false => Takeover::Of(succession::predecessors_gone(&db, &clock, cluster.shards).await?),

@@ -12,6 +12,8 @@ use escapement_engine::{
 pub struct SchedulerOptions {
     /// Shards of a cluster that is made anew: 1 to 4096. An existing cluster keeps its own.
     pub shards: u32,
+    /// Somebody asked for this number: an existing cluster that has another is refused.
+    pub shards_required: bool,
     /// Length of a worker session's lease: 500 ms to 10 min. A silent session loses its
     /// tasks after this long.
     pub session_lease: Duration,
@@ -45,6 +47,7 @@ impl Default for SchedulerOptions {
     fn default() -> Self {
         Self {
             shards: 32,
+            shards_required: false,
             session_lease: Duration::from_secs(5),
             member_lease: Duration::from_secs(3),
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,

@@ -85,7 +85,7 @@ impl ServerError {
             Self::Open(_) => Reason::DataDirUnusable,
             Self::Connect(_) => Reason::StoreUnavailable,
             Self::FoundationDb(error) => error.reason(),
-            Self::Start(StartError::Option(_)) => Reason::ConfigInvalid,
+            Self::Start(StartError::Option(_) | StartError::Shards { .. }) => Reason::ConfigInvalid,
             Self::Start(StartError::FormatTooNew(_)) => Reason::DataFormatNewer,
             Self::Start(StartError::Held { .. } | StartError::Overtaken) => Reason::StoreInUse,
             Self::Start(StartError::Store(_)) => Reason::StoreUnavailable,

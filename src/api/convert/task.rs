@@ -42,6 +42,7 @@ pub fn task(view: TaskView) -> v1::Task {
         cancel_reason: view.cancel_reason,
         schedule_uid,
         attempts_left_out: view.attempts_left_out,
+        first_due_at: Some(timestamp(view.first_due)),
     }
 }
 

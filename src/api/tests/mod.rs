@@ -18,6 +18,7 @@ pub(crate) fn view_of(task: NewTask) -> TaskView {
         namespace: task.namespace,
         template: task.template,
         due: task.due,
+        first_due: task.due,
         deadline: task.deadline,
         idempotency_key: task.idempotency.map(|i| i.key).unwrap_or_default(),
         submitted: task.submitted,

@@ -184,6 +184,7 @@ proptest! {
             queue: spec.queue,
             payload: spec.payload,
             due_at: Some(convert::timestamp(due)),
+            first_due_at: Some(convert::timestamp(due)),
             priority: spec.priority,
             retry: spec.retry,
             attempt_timeout: spec.attempt_timeout,

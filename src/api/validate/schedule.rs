@@ -76,8 +76,7 @@ pub(crate) fn timing(path: &Path<'_>, spec: &v1::ScheduleSpec, now: Timestamp, v
 /// As the database spells it.
 fn time_zone(path: &Path<'_>, name: &str, v: &mut Violations) -> Option<String> {
     let zone = if name.is_empty() { Ok(Zone::utc()) } else { Zone::new(name) };
-    let limit = "must be a name of the IANA time zone database, such as Europe/Berlin or UTC";
-    zone.map(|zone| zone.name().to_owned()).map_err(|_| v.add(path, name, limit)).ok()
+    zone.map(|zone| zone.name().to_owned()).map_err(|error| v.add(path, name, error.limit())).ok()
 }
 
 /// The expression stays as its owner wrote it.

@@ -84,7 +84,7 @@ pub(super) async fn run(args: &CrontabArgs, context: &Context) -> Result<u8, Cli
     let mut notes: Vec<_> = crontab.notes.iter().map(NoteReport::of).collect();
     notes.extend(undecodable(&bytes));
     notes.sort_by_key(|note| note.line);
-    let mut report = Report::new(&args.file, &detected, notes, args.dry_run);
+    let mut report = Report::new(&args.file, &detected, notes, args.dry_run, args.timeout);
     let mut ids = Ids::new(&args.file, args.prefix.as_deref());
     let client = context.client()?;
     for job in &crontab.jobs {

@@ -1,6 +1,6 @@
 //! What an import did, line by line.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use escapement_engine::{
     Timestamp,
@@ -102,6 +102,8 @@ pub(super) struct Report {
     detected_by: &'static str,
     notes: Vec<NoteReport>,
     dry_run: bool,
+    /// Longest time that a run may take.
+    timeout: Duration,
     pub(super) jobs: Vec<JobReport>,
     /// Jobs that were not reached, since the import ended before.
     pub(super) untried: usize,
@@ -112,6 +114,7 @@ struct ReportView<'a> {
     file: &'a str,
     format: &'a str,
     dry_run: bool,
+    timeout_ms: u64,
     jobs: &'a [JobReport],
     untried: usize,
     changed: Vec<NoteView<'a>>,
@@ -119,7 +122,13 @@ struct ReportView<'a> {
 }
 
 impl Report {
-    pub(super) fn new(file: &str, detected: &Detected, notes: Vec<NoteReport>, dry_run: bool) -> Self {
+    pub(super) fn new(
+        file: &str,
+        detected: &Detected,
+        notes: Vec<NoteReport>,
+        dry_run: bool,
+        timeout: Duration,
+    ) -> Self {
         let format = match detected.flavour {
             Flavour::System => "system",
             Flavour::User => "user",
@@ -130,6 +139,7 @@ impl Report {
             detected_by: detected.because,
             notes,
             dry_run,
+            timeout,
             jobs: Vec::new(),
             untried: 0,
         }
@@ -144,12 +154,25 @@ impl Report {
         self.notes.iter().filter(move |note| note.severity == severity)
     }
 
+    /// What is to be said of several lines is said once, in the place of the first.
+    fn by_reason(&self, severity: Severity) -> Vec<(&str, Vec<&NoteReport>)> {
+        let mut groups: Vec<(&str, Vec<&NoteReport>)> = Vec::new();
+        for note in self.with(severity) {
+            match groups.iter_mut().find(|(reason, _)| *reason == note.reason) {
+                Some((_, notes)) => notes.push(note),
+                None => groups.push((&note.reason, vec![note])),
+            }
+        }
+        groups
+    }
+
     pub(super) fn print(&self, ui: &Ui) {
         if ui.is_json() {
             ui.print_json(&ReportView {
                 file: &self.file,
                 format: self.format,
                 dry_run: self.dry_run,
+                timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
                 jobs: &self.jobs,
                 untried: self.untried,
                 changed: self.with(Severity::Changed).map(NoteView::of).collect(),
@@ -173,9 +196,11 @@ impl Report {
             if self.with(severity).next().is_some() {
                 add(&mut out, format_args!("\n{title}\n"));
             }
-            for note in self.with(severity) {
-                add(&mut out, format_args!("  line {}: {}\n", note.line, shown(&note.reason)));
-                if severity == Severity::Skipped {
+            for (reason, notes) in self.by_reason(severity) {
+                let lines: Vec<_> = notes.iter().map(|note| note.line.to_string()).collect();
+                let plural = if notes.len() == 1 { "" } else { "s" };
+                add(&mut out, format_args!("  line{plural} {}: {}\n", lines.join(", "), shown(reason)));
+                for note in notes.iter().filter(|_| severity == Severity::Skipped) {
                     add(&mut out, format_args!("    {}\n", shown(&note.text)));
                 }
             }
@@ -188,9 +213,13 @@ impl Report {
         let count = |outcome: &str| self.jobs.iter().filter(|job| job.outcome == outcome).count();
         let skipped = self.with(Severity::Skipped).count();
         let changed = self.with(Severity::Changed).count();
-        let notes = format!("{changed} notes on changes, {skipped} skipped");
+        let timeout = values::show_duration(self.timeout);
+        let notes = format!(
+            "{}, {skipped} skipped\na run of a job is stopped after {timeout}; --timeout says otherwise",
+            counted(changed, "note on changes", "notes on changes")
+        );
         if self.dry_run {
-            return format!("dry run: {} jobs would be imported; {notes}", count("planned"));
+            return format!("dry run: {} would be imported; {notes}", counted(count("planned"), "job", "jobs"));
         }
         let refused = match count("refused") {
             0 => String::new(),
@@ -219,6 +248,10 @@ impl JobReport {
             add(out, format_args!("  {at}  {local}\n"));
         }
     }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn add(out: &mut String, text: std::fmt::Arguments<'_>) {

@@ -53,7 +53,7 @@ impl RuleArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  escapement schedule create backup --cron '30 2 * * *' --zone Europe/Berlin --queue exec -- /usr/local/bin/backup")]
+  escapement schedule create backup --cron '30 2 * * *' --zone Europe/Berlin --queue exec --timeout 2h -- /usr/local/bin/backup")]
 pub(in crate::cli) struct CreateArgs {
     /// Its id, which you choose: 1 to 128 characters of [A-Za-z0-9._-]
     #[arg(value_name = "SCHEDULE_ID")]
@@ -86,6 +86,11 @@ pub(super) async fn run(args: &CreateArgs, client: &Client, context: &Context) -
     }
     let created = client.create_schedule(schedule).await?;
     show(&created.schedule, context);
+    if args.work.timeout.is_none() && created.created {
+        context
+            .ui
+            .note("each attempt is stopped after 1m, the default: a longer job needs --timeout, such as --timeout 2h");
+    }
     if !created.created {
         context.ui.note("nothing was changed: this schedule was there before");
     }

@@ -16,6 +16,7 @@ enum State {
     Succeeded,
     Failed,
     Cancelled,
+    #[value(alias = "dead_lettered")]
     DeadLettered,
 }
 

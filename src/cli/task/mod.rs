@@ -10,6 +10,7 @@ use escapement_engine::TaskId;
 use super::{
     Context,
     error::CliError,
+    status,
     view::task::{TaskView, describe},
 };
 use crate::client::proto as v1;
@@ -51,7 +52,15 @@ pub(super) async fn run(command: TaskCommand, context: &Context) -> Result<u8, C
         TaskCommand::List(args) => list::run(&args, context).await,
         TaskCommand::Watch(IdArgs { id }) => watch::run(id, context).await,
         TaskCommand::Get(IdArgs { id }) => {
-            show(&context.client()?.get(id).await?, context);
+            let client = context.client()?;
+            let task = client.get(id).await?;
+            show(&task, context);
+            if task.state() == v1::TaskState::Scheduled
+                && !context.ui.is_json()
+                && let Some(hint) = status::stuck(&client, &task.namespace, &task.queue).await
+            {
+                context.ui.note(hint);
+            }
             Ok(0)
         }
         TaskCommand::Cancel(CancelArgs { id, reason }) => {

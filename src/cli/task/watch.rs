@@ -14,6 +14,7 @@ use crate::{
         },
     },
     client::{WatchEvent, proto as v1},
+    worker::exec::ExecProgress,
 };
 
 /// One line for each change.
@@ -27,11 +28,12 @@ enum EventView {
 pub(super) async fn run(id: TaskId, context: &Context) -> Result<u8, CliError> {
     let mut watch = context.client()?.watch(id);
     let mut last = None;
+    let mut shown_until = OutputShown::default();
     while let Some(event) = watch.next().await? {
         if context.ui.is_json() {
             context.ui.print_json_line(&view(&event));
         } else {
-            context.ui.print(line(&event, context));
+            context.ui.print(line(&event, &mut shown_until, context));
         }
         if let WatchEvent::Task(task) = event {
             last = Some(task);
@@ -60,11 +62,47 @@ fn view(event: &WatchEvent) -> EventView {
     }
 }
 
+/// How much of a program's output was shown. Reports overlap; each line is shown once.
+#[derive(Default)]
+struct OutputShown {
+    attempt: u32,
+    stdout: u64,
+    stderr: u64,
+}
+
+impl OutputShown {
+    /// What is new in a report of the exec worker; `None` for progress of another kind.
+    fn output(&mut self, progress: &v1::Progress) -> Option<String> {
+        let report: ExecProgress = serde_json::from_slice(&progress.payload.as_ref()?.data).ok()?;
+        if progress.attempt != self.attempt {
+            *self = Self { attempt: progress.attempt, ..Self::default() };
+        }
+        let streams = [
+            ("stdout", &report.stdout, report.stdout_bytes, &mut self.stdout),
+            ("stderr", &report.stderr, report.stderr_bytes, &mut self.stderr),
+        ];
+        let mut lines = Vec::new();
+        for (name, tail, end, until) in streams {
+            let new = usize::try_from(end.saturating_sub(*until)).unwrap_or(usize::MAX);
+            if new > tail.len() {
+                lines.push(format!("  {name}: ... {} bytes not shown here", new - tail.len()));
+            }
+            let from = tail.ceil_char_boundary(tail.len().saturating_sub(new));
+            lines.extend(tail[from..].lines().map(|line| format!("  {name}: {}", shown(line))));
+            *until = end.max(*until);
+        }
+        Some(lines.join("\n"))
+    }
+}
+
 /// A change on one line: since when, what.
-fn line(event: &WatchEvent, context: &Context) -> String {
+fn line(event: &WatchEvent, shown_until: &mut OutputShown, context: &Context) -> String {
     let task = match event {
         WatchEvent::Progress(progress) => {
             let at = instant(progress.reported_at).unwrap_or_default();
+            if let Some(output) = shown_until.output(progress) {
+                return format!("{at}  output of attempt {}\n{output}", progress.attempt);
+            }
             let payload = progress.payload.as_ref().map(|payload| PayloadView::of(payload).describe());
             return format!("{at}  progress of attempt {}: {}", progress.attempt, shown(&payload.unwrap_or_default()));
         }

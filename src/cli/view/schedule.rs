@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use escapement_proto::v1::{self, schedule_spec::Rule};
 use serde::Serialize;
 
-use super::{PayloadView, RetryView, enum_word, instant, millis, nonempty, priority};
+use super::{PayloadView, RetryView, enum_word, instant, millis, nonempty, priority, task::show_millis};
 use crate::cli::{
     output::{Colour, Ui, fields},
     values,
@@ -53,6 +53,14 @@ impl TemplateView {
             payload: task.payload.as_ref().map(PayloadView::of),
         }
     }
+
+    fn timeout(&self) -> Option<String> {
+        self.attempt_timeout_ms.map(show_millis)
+    }
+
+    fn attempts(&self) -> Option<String> {
+        self.retry.as_ref().map(|retry| retry.max_attempts.to_string())
+    }
 }
 
 impl ScheduleView {
@@ -94,12 +102,25 @@ impl ScheduleView {
     }
 
     /// The columns of a list.
-    pub(in crate::cli) const COLUMNS: [&'static str; 6] = ["ID", "STATE", "RULE", "ZONE", "QUEUE", "NEXT"];
+    pub(in crate::cli) const COLUMNS: [&'static str; 11] =
+        ["ID", "STATE", "RULE", "ZONE", "QUEUE", "TIMEOUT", "ATTEMPTS", "FROM", "UNTIL", "LAST", "NEXT"];
 
-    pub(in crate::cli) fn row(&self) -> [String; 6] {
-        let queue = self.task.as_ref().map(|task| task.queue.clone()).unwrap_or_default();
-        let next = self.next_at.clone().unwrap_or_default();
-        [self.id.clone(), self.state.clone(), self.rule(), self.time_zone.clone(), queue, next]
+    pub(in crate::cli) fn row(&self) -> [String; 11] {
+        let task = self.task.as_ref();
+        let instant = |at: &Option<String>| at.clone().unwrap_or_default();
+        [
+            self.id.clone(),
+            self.state.clone(),
+            self.rule(),
+            self.time_zone.clone(),
+            task.map(|task| task.queue.clone()).unwrap_or_default(),
+            task.and_then(TemplateView::timeout).unwrap_or_default(),
+            task.and_then(TemplateView::attempts).unwrap_or_default(),
+            instant(&self.start_at),
+            instant(&self.end_at),
+            instant(&self.last_at),
+            instant(&self.next_at),
+        ]
     }
 }
 
@@ -121,14 +142,20 @@ pub(in crate::cli) fn describe(schedule: &v1::Schedule, ui: &Ui) -> String {
         ("state", Some(state)),
         ("rule", Some(rule)),
         ("zone", Some(view.time_zone)),
-        ("from", view.start_at),
-        ("until", view.end_at),
+        ("from", Some(view.start_at.unwrap_or_else(|| "its creation".to_owned()))),
+        ("until", Some(view.end_at.unwrap_or_else(|| "no end".to_owned()))),
         ("created", view.created_at),
         ("next", view.next_at),
-        ("last", view.last_at),
+        ("last", Some(view.last_at.unwrap_or_else(|| "never yet".to_owned()))),
         ("occurrences", Some(view.occurrence_count.to_string())),
         ("queue", task.map(|task| task.queue.clone())),
         ("priority", task.map(|task| task.priority.clone())),
+        ("attempt timeout", task.and_then(TemplateView::timeout)),
+        ("attempts", task.and_then(TemplateView::attempts).map(|max| format!("at most {max}"))),
+        (
+            "deadline",
+            task.and_then(|task| task.deadline_after_ms).map(|ms| format!("{} after its instant", show_millis(ms))),
+        ),
         ("labels", nonempty(&labels.join(" "))),
         ("payload", task.and_then(|task| task.payload.as_ref()).map(PayloadView::describe)),
     ])

@@ -23,6 +23,7 @@ pub(in crate::cli) struct TaskView {
     state: String,
     priority: String,
     due_at: Option<String>,
+    first_due_at: Option<String>,
     submitted_at: Option<String>,
     finished_at: Option<String>,
     deadline: Option<String>,
@@ -63,13 +64,28 @@ struct AttemptView {
 
 impl ErrorView {
     fn of(error: &v1::TaskError) -> Self {
+        Self::with(error, error.details.as_ref())
+    }
+
+    fn with(error: &v1::TaskError, details: Option<&v1::Payload>) -> Self {
         Self {
             kind: error.kind.clone(),
             message: error.message.clone(),
             non_retryable: error.non_retryable,
-            details: error.details.as_ref().map(PayloadView::of),
+            details: details.map(PayloadView::of),
         }
     }
+}
+
+/// The details of the task's error. The server keeps them with the attempt that failed, and
+/// only there.
+fn error_details(task: &v1::Task) -> Option<&v1::Payload> {
+    let error = task.error.as_ref()?;
+    let of_attempt = || {
+        let failed = task.attempts.iter().rev().find_map(|attempt| attempt.error.as_ref())?;
+        (failed.kind == error.kind && failed.message == error.message).then_some(failed.details.as_ref())?
+    };
+    error.details.as_ref().or_else(of_attempt)
 }
 
 impl AttemptView {
@@ -113,6 +129,7 @@ impl TaskView {
             state: state_word(task.state()),
             priority: priority(task.priority()),
             due_at: instant(task.due_at),
+            first_due_at: instant(task.first_due_at),
             submitted_at: instant(task.submitted_at),
             finished_at: instant(task.finished_at),
             deadline: instant(task.deadline),
@@ -126,7 +143,7 @@ impl TaskView {
             cancel_reason: nonempty(&task.cancel_reason),
             payload: task.payload.as_ref().map(PayloadView::of),
             result: task.result.as_ref().map(PayloadView::of),
-            error: task.error.as_ref().map(ErrorView::of),
+            error: task.error.as_ref().map(|error| ErrorView::with(error, error_details(task))),
             attempts: task.attempts.iter().map(AttemptView::of).collect(),
         }
     }
@@ -149,13 +166,19 @@ pub(in crate::cli) fn describe(task: &v1::Task, ui: &Ui) -> String {
         Some(retry) => format!("{} of at most {}", view.attempt_count, retry.max_attempts),
         None => view.attempt_count.to_string(),
     };
+    // A retry has an instant of its own.
+    let first_due = view.first_due_at.or_else(|| view.due_at.clone());
+    let moved = view.due_at.filter(|due| Some(due) != first_due.as_ref());
+    let (next, last_due) = if task.state() == v1::TaskState::Scheduled { (moved, None) } else { (None, moved) };
     let mut parts = vec![fields([
         ("id", Some(view.id)),
         ("namespace", Some(view.namespace)),
         ("queue", Some(view.queue)),
         ("state", Some(paint_state(ui, task.state()))),
         ("priority", Some(view.priority)),
-        ("due", view.due_at),
+        ("due", first_due),
+        ("last attempt due", last_due),
+        ("next attempt", next),
         ("submitted", view.submitted_at),
         ("finished", view.finished_at),
         ("deadline", view.deadline),
@@ -172,8 +195,8 @@ pub(in crate::cli) fn describe(task: &v1::Task, ui: &Ui) -> String {
     if let Some(result) = &task.result {
         parts.push(describe_output("result", result));
     }
-    if let Some(details) = task.error.as_ref().and_then(|error| error.details.as_ref()) {
-        parts.push(describe_output("error details", details));
+    if let Some(details) = error_details(task) {
+        parts.push(describe_output("output of the last attempt that failed", details));
     }
     if !task.attempts.is_empty() {
         parts.push(format!("history\n{}", history(task)));
@@ -181,7 +204,7 @@ pub(in crate::cli) fn describe(task: &v1::Task, ui: &Ui) -> String {
     parts.join("\n\n")
 }
 
-fn show_millis(ms: i64) -> String {
+pub(super) fn show_millis(ms: i64) -> String {
     values::show_duration(std::time::Duration::from_millis(u64::try_from(ms).unwrap_or_default()))
 }
 

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod name;
 pub mod planted;
 pub mod retry;
+pub mod suggest;
 pub mod text;
 pub mod time;
 pub mod wheel;

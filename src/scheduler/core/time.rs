@@ -75,7 +75,9 @@ impl Time {
         let found = cluster.look(&own);
         let mut time = Self { cluster, leap, own, found, verdict, table_at: own.now.mono, wait: Duration::ZERO };
         if own.bounds.sync == SyncState::Unsynchronised {
-            tracing::info!("the kernel says that nobody keeps this clock right; it is taken at its word");
+            tracing::info!(
+                "no time daemon keeps this machine's clock right, says its kernel; tasks run by the clock as it is"
+            );
         }
         time.health_changed(Health::InBounds, rejected);
         time

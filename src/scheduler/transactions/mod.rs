@@ -55,7 +55,7 @@ pub(crate) enum Refusal {
     ShardHeld(ShardId, SessionId),
     #[error("task {0} does not exist")]
     TaskNotFound(TaskId),
-    #[error("task {0} has already ended: {1:?}")]
+    #[error("task {0} has already ended: {1}")]
     TaskEnded(TaskId, TaskState),
     #[error("schedule {0} does not exist")]
     ScheduleNotFound(ScheduleId),

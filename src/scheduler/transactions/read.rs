@@ -162,6 +162,7 @@ fn summary(id: TaskId, task: StoredTask, head: Option<Head>, lease: Option<Lease
         namespace: task.namespace,
         template: Template { payload: Payload::default(), ..task.template },
         due: lease.as_ref().map(|it| it.due).or(head.as_ref().map(|it| it.due)).unwrap_or(task.due),
+        first_due: task.due,
         deadline: task.deadline,
         idempotency_key: task.idempotency_key,
         submitted: task.submitted,

@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process has the directory open.
-    #[error("{} is in use by {}; stop it first, or use another --data-dir", path.display(), holder(*.pid))]
+    #[error("{} is in use by {}", path.display(), holder(*.pid))]
     Locked {
         /// The directory.
         path: PathBuf,
@@ -25,7 +25,7 @@ pub enum OpenError {
         supported: u32,
     },
     /// The directory holds something else.
-    #[error("{} is not a data directory of this program: {found}; give an empty or new directory", path.display())]
+    #[error("{} is neither empty nor a data directory of this program: {found}", path.display())]
     Foreign {
         /// The directory.
         path: PathBuf,
@@ -34,8 +34,7 @@ pub enum OpenError {
     },
     /// The log is damaged where it had been synced: commits would be lost without a word.
     #[error(
-        "log segment {} is corrupt at byte {offset} ({reason}), and synced commits follow it; \
-         restore the data directory from a backup",
+        "log segment {} is corrupt at byte {offset} ({reason}), and synced commits follow it",
         path.display()
     )]
     LogCorrupt {
@@ -49,7 +48,7 @@ pub enum OpenError {
         reason: String,
     },
     /// Commits are missing that had been acknowledged.
-    #[error("{}: {reason}; restore the data directory from a backup", path.display())]
+    #[error("{}: commits that were acknowledged are missing: {reason}", path.display())]
     LogMissing {
         /// The log's directory.
         path: PathBuf,

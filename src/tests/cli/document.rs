@@ -45,5 +45,6 @@ fn the_document_lists_every_key_of_each_json() {
     check("| `schedule preview`", &["schedule", "preview", "s"]);
     check("| `schedule delete`", &["schedule", "delete", "s"]);
     check("| `import crontab` | `file`", &["import", "crontab", "jobs"]);
+    check("| `status` | `version`", &["status"]);
     check("| `config` | an", &["config"]);
 }

@@ -64,7 +64,10 @@ fn a_dry_run_shows_five_instants_and_changes_nothing() {
     assert_eq!((instants(" 12:00:00 +09:00"), instants(" 12:00:00 +01:00")), (5, 5), "{shown}");
     assert!(shown.contains("planned as mine-"), "{shown}");
     assert!(
-        shown.ends_with("dry run: 2 jobs would be imported; 0 notes on changes, 0 skipped\n--- exit code 0\n"),
+        shown.ends_with(
+            "dry run: 2 jobs would be imported; 0 notes on changes, 0 skipped\n\
+             a run of a job is stopped after 24h; --timeout says otherwise\n--- exit code 0\n"
+        ),
         "{shown}"
     );
     assert!(world.fake.calls().is_empty());

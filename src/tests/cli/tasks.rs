@@ -243,3 +243,98 @@ fn the_status_shows_queues_and_workers() {
     let world = World::new(Script::default());
     assert_output!([world.run(&["status"]), world.run(&["status", "--output", "json"])].join("\n"));
 }
+
+#[test]
+fn a_submission_without_an_answer_is_told_with_its_id_and_repeated_under_it_is_one_task() {
+    let lost = || refusal(Reason::DeadlineExceeded, "no answer in time");
+    let world = World::new(Script { faults: [lost(), lost()].into(), ..Script::default() });
+    let id = "11111111-1111-4111-a111-111111111111";
+    let submit = ["task", "submit", "--queue", "q"];
+    let with_id = [&submit[..], &["--id", id]].concat();
+    let shown = [
+        world.run(&submit),
+        world.run(&[&with_id[..], &["--output", "json"]].concat()),
+        world.run(&with_id),
+        world.run(&[&submit[..], &["--id", "17"]].concat()),
+    ];
+    let submitted: Vec<_> = world.fake.script.lock().unwrap().submitted.iter().map(|spec| spec.id.clone()).collect();
+    assert!(shown[0].contains(&format!("escapement task get {}", submitted[0])), "{}", shown[0]);
+    assert_eq!(submitted[1..], [id, id]);
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn the_id_of_a_submission_stands_alone_for_scripts() {
+    let world = World::new(Script::default());
+    let id = "11111111-1111-4111-a111-111111111111";
+    let submit = ["task", "submit", "--queue", "q", "--id", id];
+    let quiet = world.run(&[&submit[..], &["--quiet"]].concat());
+    assert!(quiet.ends_with(&format!("--quiet\n--- stdout\n{id}\n--- exit code 0\n")), "{quiet}");
+    let piped = world.run(&submit);
+    assert!(piped.contains(&format!("--- stdout\n{id}\n--- stderr\nnothing was changed")), "{piped}");
+}
+
+#[test]
+fn states_may_be_typed_as_they_are_shown() {
+    let world = World::new(Script { tasks: vec![dead_lettered(1)], ..Script::default() });
+    for state in ["dead_lettered", "dead-lettered"] {
+        let shown = world.run(&["task", "list", "--state", state]);
+        assert!(shown.contains("--- exit code 0"), "{shown}");
+    }
+}
+
+#[test]
+fn a_watch_shows_each_line_of_a_program_once() {
+    let report = |attempt, stdout: &str, stdout_bytes: u64, stderr: &str| {
+        let stderr_bytes = stderr.len();
+        let json = serde_json::json!({
+            "stdout": stdout, "stdout_bytes": stdout_bytes, "stderr": stderr, "stderr_bytes": stderr_bytes,
+        });
+        let progress = v1::Progress {
+            attempt,
+            payload: Some(payload(&json.to_string(), "application/json")),
+            reported_at: at("2026-11-24T12:00:02.500Z"),
+        };
+        v1::WatchTaskResponse { event: Some(v1::watch_task_response::Event::Progress(progress)) }
+    };
+    let watch = vec![
+        report(1, "one\n", 4, ""),
+        report(1, "one\ntwo\n", 8, "\u{1b}[2Jevil\n"),
+        report(1, "nine\n", 40, "\u{1b}[2Jevil\n"),
+        report(2, "one\n", 4, ""),
+        event(exec_succeeded(1)),
+    ];
+    let world = World::new(Script { watches: [watch].into(), ..Script::default() });
+    assert_output!(world.run(&["task", "watch", &task(1).id]));
+}
+
+#[test]
+fn a_task_that_nobody_takes_is_told_and_a_retry_shows_both_instants() {
+    let waiting = v1::Task { queue: "reports".into(), ..task(1) };
+    let retry = v1::Task {
+        state: v1::TaskState::Scheduled.into(),
+        due_at: at("2026-11-24T12:00:04Z"),
+        first_due_at: at("2026-11-24T12:00:00Z"),
+        finished_at: None,
+        ..dead_lettered(2)
+    };
+    let ended = v1::Task { state: v1::TaskState::DeadLettered.into(), ..retry.clone() };
+    let ended = v1::Task { id: task(3).id, ..ended };
+    let tasks = vec![waiting, retry, ended];
+    let world = World::new(Script { tasks: tasks.clone(), ..Script::default() });
+    let shown: Vec<_> = tasks.iter().map(|task| world.run(&["task", "get", &task.id])).collect();
+    assert_output!(shown.join("\n"));
+}
+
+#[test]
+fn the_output_of_the_last_attempt_is_that_of_the_task() {
+    let mut task = dead_lettered(1);
+    task.error.as_mut().unwrap().details = None;
+    let world = World::new(Script { tasks: vec![task.clone()], ..Script::default() });
+    let shown = world.run(&["task", "get", &task.id]);
+    assert!(shown.contains("  stderr (its end)\n    no space\n"), "{shown}");
+    let json = world.run(&["task", "get", &task.id, "--output", "json"]);
+    let json = json.split("--- ").find_map(|part| part.strip_prefix("stdout\n")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(json["error"]["details"]["data"]["stderr"], "no space\n");
+}

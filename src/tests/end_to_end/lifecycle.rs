@@ -272,3 +272,24 @@ async fn everything_is_there_after_an_orderly_restart() {
         .collect();
     assert_eq!(ids, [done, later]);
 }
+
+#[tokio::test]
+async fn a_store_keeps_its_shards_and_refuses_another_number_that_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = async |shards, required| {
+        let mut options = options(StoreUrl::Embedded(dir.path().join("data")));
+        options.scheduler.shards = shards;
+        options.scheduler.shards_required = required;
+        server::start(options).await
+    };
+    start(4, true).await.unwrap().shutdown().await.unwrap();
+    let error = start(8, true).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ConfigInvalid);
+    assert_eq!(
+        error.to_string(),
+        "server.shards is `8`: must be 4, or not set, since this store was made with 4 shards and keeps them"
+    );
+    for (shards, required) in [(4, true), (32, false)] {
+        start(shards, required).await.unwrap().shutdown().await.unwrap();
+    }
+}

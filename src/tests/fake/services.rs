@@ -204,7 +204,11 @@ impl v1::admin_service_server::AdminService for Fake {
             scheduler_session: "01939f00-0000-7000-b000-000000000001".into(),
             shards_owned: 32,
             shards_total: 32,
-            queues: vec![queue("exec", 0, false), queue("mail", 4096, true)],
+            queues: vec![
+                queue("exec", 0, false),
+                queue("mail", 4096, true),
+                v1::QueueStatus { running: 0, workers: 0, ..queue("reports", 1, false) },
+            ],
             workers: vec![v1::WorkerStatus {
                 session_id: "01939f00-0000-7000-9000-000000000001".into(),
                 worker_name: "worker-1".into(),

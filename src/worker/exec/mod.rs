@@ -14,6 +14,8 @@
 //!   task: what is left of its group is killed. Only a process that moved to a group of its
 //!   own (`setsid`) outlives its task.
 //!
+//! While it runs, its last lines are reported as progress, an [`ExecProgress`].
+//!
 //! The program finds `ESCAPEMENT_TASK_ID`, `ESCAPEMENT_ATTEMPT`, `ESCAPEMENT_TOKEN` and
 //! `ESCAPEMENT_DUE` (RFC 3339, UTC) in its environment.
 //!
@@ -46,6 +48,10 @@ pub const ARGV_ITEMS_MAX: usize = 1024;
 pub const TAIL_BYTES_DEFAULT: usize = 16 << 10;
 /// Bytes that a request may ask to be kept of each output stream.
 pub const TAIL_BYTES_MAX: usize = 256 << 10;
+/// Bytes of each output stream that a report of progress has.
+pub const PROGRESS_TAIL_BYTES_MAX: usize = 1024;
+/// Shortest time between two reports of progress.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time from SIGTERM to SIGKILL, unless the handler is made with another.
 pub const KILL_GRACE_DEFAULT: Duration = Duration::from_secs(3);
 
@@ -135,6 +141,20 @@ pub struct ExecResult {
     pub stderr_truncated: bool,
     /// From its start to its end.
     pub duration_ms: u64,
+}
+
+/// What a program that runs has written lately: its progress, as JSON. Reported at most once
+/// a second, when something is new.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecProgress {
+    /// The last whole lines of its standard output, at most 1 KiB; bytes that are not UTF-8 are replaced.
+    pub stdout: String,
+    /// Bytes of its standard output up to the end of `stdout`.
+    pub stdout_bytes: u64,
+    /// The last whole lines of its standard error, at most 1 KiB; bytes that are not UTF-8 are replaced.
+    pub stderr: String,
+    /// Bytes of its standard error up to the end of `stderr`.
+    pub stderr_bytes: u64,
 }
 
 impl ExecResult {

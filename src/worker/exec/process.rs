@@ -1,6 +1,8 @@
 //! One program in its process group.
 
-use std::{io, os::unix::process::ExitStatusExt as _, process::Stdio, sync::OnceLock, time::Duration};
+use std::{
+    convert::Infallible, io, os::unix::process::ExitStatusExt as _, process::Stdio, sync::OnceLock, time::Duration,
+};
 
 use futures_util::future::{self, OptionFuture};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -9,10 +11,13 @@ use tokio::{
     process::{Child, ChildStdin, Command},
 };
 
-use super::{ExecRequest, ExecResult, TAIL_BYTES_DEFAULT, spawn_failure, tail::Tail};
+use super::{
+    ExecProgress, ExecRequest, ExecResult, PROGRESS_INTERVAL, PROGRESS_TAIL_BYTES_MAX, TAIL_BYTES_DEFAULT,
+    spawn_failure, tail::Tail, to_json,
+};
 use crate::{
     edge::child,
-    worker::{CancelCause, Context, TaskFailure},
+    worker::{CancelCause, Context, Payload, TaskFailure},
 };
 
 /// How long the output streams may stay open after the program has ended: a background
@@ -68,6 +73,7 @@ pub(super) async fn run(request: &ExecRequest, ctx: &Context, grace: Duration) -
 
     let told = OnceLock::new();
     let mut stop = Box::pin(stop(ctx, &group, grace, &told));
+    let mut report = Box::pin(report(ctx, &stdout, &stderr));
     let mut killed = false;
     let mut ended = Box::pin(child::ended(group.0));
     let ended = loop {
@@ -76,9 +82,10 @@ pub(super) async fn run(request: &ExecRequest, ctx: &Context, grace: Duration) -
             ended = &mut ended => break ended,
             _ = &mut reads, if !read => read = true,
             () = &mut stop, if !killed => killed = true,
+            never = &mut report => match never {},
         }
     };
-    drop(stop);
+    drop((stop, report));
     let duration = ctx.clock().monotonic().since(started);
 
     if !read {
@@ -132,6 +139,20 @@ fn command(request: &ExecRequest, ctx: &Context) -> Command {
         command.current_dir(cwd);
     }
     command
+}
+
+/// Reports new lines, not more often than [`PROGRESS_INTERVAL`]. What a program writes in its
+/// last moments is not reported: its result follows at once.
+async fn report(ctx: &Context, stdout: &Tail, stderr: &Tail) -> Infallible {
+    let mut told = ExecProgress::default();
+    loop {
+        ctx.clock().sleep(PROGRESS_INTERVAL).await;
+        let (out, err) = (stdout.last_lines(PROGRESS_TAIL_BYTES_MAX), stderr.last_lines(PROGRESS_TAIL_BYTES_MAX));
+        let now = ExecProgress { stdout: out.text, stdout_bytes: out.end, stderr: err.text, stderr_bytes: err.end };
+        if now != told && ctx.progress(Payload::json(to_json(&now))).is_ok() {
+            told = now;
+        }
+    }
 }
 
 /// A program need not read its input: a closed pipe is no failure.

@@ -100,6 +100,35 @@ async fn output_and_exit_code_become_the_result() {
 }
 
 #[tokio::test]
+async fn new_lines_are_reported_while_the_program_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let script =
+        format!("echo one; echo oops >&2; printf half; while ! [ -e {} ]; do sleep 0.01; done; echo two", go.display());
+    let (ctx, attempt) = context(sh(&script).to_payload());
+    let handler = ExecHandler::new();
+    let mut running = handler.run(ctx);
+    let reported = async {
+        loop {
+            if let Some(report) = attempt.progress() {
+                return serde_json::from_slice::<ExecProgress>(&report.data).unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let report = tokio::select! {
+        biased;
+        ended = &mut running => panic!("ended before it was told to: {ended:?}"),
+        report = soon(reported) => report,
+    };
+    let expect = ExecProgress { stdout: "one\n".into(), stdout_bytes: 4, stderr: "oops\n".into(), stderr_bytes: 5 };
+    assert_eq!(report, expect);
+    std::fs::write(go, "").unwrap();
+    let ran = soon(running).await.map(|output| result(&output.0)).unwrap();
+    assert_eq!(ran.stdout, "one\nhalftwo\n");
+}
+
+#[tokio::test]
 async fn the_program_knows_its_attempt_and_has_its_environment() {
     let mut request =
         sh("echo $ESCAPEMENT_TASK_ID $ESCAPEMENT_ATTEMPT $ESCAPEMENT_TOKEN $ESCAPEMENT_DUE $COLOUR $PWD; cat");

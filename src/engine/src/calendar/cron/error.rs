@@ -100,7 +100,9 @@ pub enum CronProblem {
     #[error("is not one of @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly")]
     Nickname,
     /// `@reboot` has no place in time.
-    #[error("names no instant: a schedule has no machine whose start it could wait for")]
+    #[error(
+        "means the start of a machine, which is no instant that a schedule could name: let that machine's init run the command, such as a systemd unit"
+    )]
     Reboot,
     /// Neither a number nor a name.
     #[error("is not a value: must be {}", .0.allowed())]
@@ -130,7 +132,7 @@ pub enum CronProblem {
     #[error("asks for a random value, which would differ from node to node: choose one")]
     Random,
     /// No day of any year matches.
-    #[error("never matches: no month in it has such a day")]
+    #[error("never happens: none of its months has such a day")]
     NeverMatches,
 }
 
