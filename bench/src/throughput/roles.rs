@@ -83,7 +83,7 @@ pub(crate) async fn submit(options: ClientOptions) -> Result<(), String> {
     let make = move |_| TaskSpec {
         id: rng.task_id(escapement_engine::Timestamp::from_unix_ms(now_ms())).to_string(),
         queue: QUEUE.to_owned(),
-        payload: (!data.is_empty()).then(|| Payload { data: data.clone(), content_type: String::new() }),
+        payload: (!data.is_empty()).then(|| Payload { data: data.clone(), ..Payload::default() }),
         ..TaskSpec::default()
     };
     let window = options.window;
