@@ -45,7 +45,7 @@ rarities! {
     /// A commit told as unknown that did not happen. Reported by the world.
     UnknownNotApplied = "unknown-commit-not-applied",
     /// A commit that landed after its client had given it up. Reported by the world.
-    ZombieCommit = "late-zombie-commit",
+    ZombieCommit = "zombie-commit",
     /// A completion or an effect refused for its token.
     StaleTokenRefused = "stale-token-refused",
     /// A shard changed its owner while the process of the one before lived.
@@ -193,9 +193,15 @@ fn zones(history: &History) -> BTreeMap<&str, &str> {
     creates.collect()
 }
 
-/// Steps back of clocks, by whatever the fault is called, during any attempt.
+/// How the detail of a step begins that goes back.
+const BACK: &str = "\"by_us\":-";
+
+/// Steps back of clocks during any attempt.
 fn clocks(history: &History, counts: &mut Rarities) {
-    let back = |what: &What| matches!(what, What::Fault { kind, .. } if kind.contains("clock-back") || kind.contains("step-back"));
+    let back = |what: &What| match what {
+        What::Fault { kind, detail } => kind == "clock-step" && detail.contains(BACK),
+        _ => false,
+    };
     let steps: Vec<TrueTime> = history.events.iter().filter(|event| back(&event.what)).map(|event| event.at).collect();
     if steps.is_empty() {
         return;
@@ -260,7 +266,7 @@ mod tests {
         let report = |kind: &str| What::Rarity { kind: kind.to_owned(), count: 3 };
         check(
             |story: &mut Story| {
-                story.what(report("late-zombie-commit")).what(report("unheard-of"));
+                story.what(report("zombie-commit")).what(report("unheard-of"));
             },
             &[(ZombieCommit, 3)],
         );
@@ -306,7 +312,7 @@ mod tests {
         };
         check(leap, &[(FireAcrossLeap, 1)]);
         let back = |story: &mut Story| {
-            let step = || What::Fault { kind: "clock-back".to_owned(), detail: String::new() };
+            let step = || What::Fault { kind: "clock-step".to_owned(), detail: r#"{"by_us":-5}"#.to_owned() };
             story.at_ms(1).what(step()).at_ms(2).start("a", 1, "w", 0).at_ms(3).what(step());
             story.at_ms(4).ended("a", 1, "w").at_ms(5).what(step());
         };

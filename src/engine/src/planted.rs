@@ -85,8 +85,8 @@ bugs! {
     GapLost = "gap-lost",
     /// Instants of a schedule that passed while the server was down are lost (S6).
     MissedInstantsLost = "missed-instants-lost",
-    /// A paused schedule keeps its tick (S7).
-    PauseKeepsTick = "pause-keeps-tick",
+    /// A pause is acknowledged and not made (S7).
+    PauseLost = "pause-lost",
 }
 
 impl Bug {

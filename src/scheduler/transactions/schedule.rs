@@ -142,9 +142,9 @@ pub(crate) async fn pause_schedule(
     id: &ScheduleId,
 ) -> Outcome<ScheduleRow> {
     change(db, shards, "pause-schedule", namespace, id, |row| {
-        if row.state == ScheduleState::Active {
+        if row.state == ScheduleState::Active && !planted(Bug::PauseLost) {
             row.state = ScheduleState::Paused;
-            row.next = row.next.filter(|_| planted(Bug::PauseKeepsTick));
+            row.next = None;
         }
         Ok(())
     })

@@ -1,5 +1,5 @@
 //! Real processes, really killed. The claims of S1, S3 and D1 (see the design) against the
-//! program as users run it.
+//! program as users run it; and histories of such runs, judged by the simulation's checkers.
 
 #![allow(
     clippy::await_holding_lock,
@@ -12,9 +12,16 @@
     reason = "tests: a failed step is a failed test, and they poll for conditions"
 )]
 
+use escapement_chaos::history;
+
 mod data_dir;
 mod disk_full;
+mod judge;
+mod judged;
 mod process;
+mod record;
+#[allow(dead_code, reason = "shared with the simulation, which has a log of commits, too")]
+mod rows;
 mod server_killed;
 mod sink;
 mod store_killed;

@@ -15,10 +15,15 @@ pub(crate) struct Process(Child);
 
 impl Process {
     fn start(args: &[&str], log: &Path) -> Self {
+        Self::start_with(args, log, None)
+    }
+
+    fn start_with(args: &[&str], log: &Path, bug: Option<&str>) -> Self {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_escapement"))
             .args(args)
             .env_remove("ESCAPEMENT_CONFIG")
+            .envs(bug.map(|bug| ("ESCAPEMENT_PLANTED_BUG", bug)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -29,10 +34,19 @@ impl Process {
 
     /// A server on this port; its log goes to a file in the same folder.
     pub(crate) fn server(dir: &Path, port: u16, extra: &[&str]) -> Self {
+        Self::server_with(dir, port, extra, None)
+    }
+
+    /// The same with a bug planted in it.
+    pub(crate) fn server_with_bug(dir: &Path, port: u16, bug: &str) -> Self {
+        Self::server_with(dir, port, &[], Some(bug))
+    }
+
+    fn server_with(dir: &Path, port: u16, extra: &[&str], bug: Option<&str>) -> Self {
         let (listen, data) = (format!("127.0.0.1:{port}"), dir.join("data").display().to_string());
         let mut args = vec!["serve", "--listen", &listen, "--data-dir", &data, "--log-level", "warn"];
         args.extend(extra);
-        Self::start(&args, &dir.join("server.log"))
+        Self::start_with(&args, &dir.join("server.log"), bug)
     }
 
     /// A served store on this port, with its data in the same folder.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -12,12 +12,17 @@ use std::{
 use escapement::{
     client::{BatchOutcome, Client, NewTask, TaskFilter, proto::TaskState},
     rng::Rng,
-    worker::{Context, Output, TaskFailure, Worker},
+};
+use escapement_chaos::{
+    history::{NodeChange, Submission},
+    rarity::{Rarities, Rarity},
 };
 use escapement_engine::{TaskId, Token};
 
 use super::{
+    judge::judge,
     process::{Process, free_port, ready},
+    record::{Record, Recorded},
     sink::Sink,
 };
 
@@ -27,7 +32,7 @@ const BATCH: usize = 50;
 const QUEUE: &str = "effects";
 
 /// The seed of the moments; `ESCAPEMENT_TEST_SEED` sets it.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     std::env::var("ESCAPEMENT_TEST_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -42,39 +47,43 @@ async fn every_acknowledged_task_survives_fifty_kills_of_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
     let endpoint = format!("http://127.0.0.1:{port}");
+    let record = Record::begin();
     let mut server = Process::server(dir.path(), port, &[]);
+    record.node("server", NodeChange::Started);
     let client = Client::builder(&endpoint).deadline(Duration::from_secs(1)).build().unwrap();
     ready(&client).await;
 
     let sink = Arc::new(Sink::new(&dir.path().join("effects")));
-    let stale = Arc::new(AtomicUsize::new(0));
-    let worker = worker(&endpoint, &sink, &stale);
+    let worker = Recorded::start(&record, &endpoint, &[QUEUE], &sink, |_| (Duration::ZERO, false));
     let kills_over = Arc::new(AtomicBool::new(false));
-    let submitting = tokio::spawn(submit(client.clone(), rng.clone(), Arc::clone(&kills_over)));
+    let submitting = tokio::spawn(submit(client.clone(), record.clone(), rng.clone(), Arc::clone(&kills_over)));
 
     for kill in 0..KILLS {
         // From the first moments of a server's life, while it takes shards and leases over, to
         // long after.
         tokio::time::sleep(Duration::from_millis(u64::from(rng.u32() % 600))).await;
         server.kill();
+        record.node("server", NodeChange::Killed);
         server = Process::server(dir.path(), port, &[]);
+        record.node("server", NodeChange::Started);
         if kill % 2 == 0 {
             ready(&client).await;
         }
     }
     kills_over.store(true, Ordering::Relaxed);
+    record.healed();
     let acknowledged = submitting.await.unwrap();
     assert_eq!(acknowledged.len(), TASKS, "every submission was acknowledged in the end");
 
     let pending = TaskFilter::new().state(TaskState::Scheduled).state(TaskState::Running);
     drained(&client, &pending).await;
 
+    worker.drain().await;
     let client = Client::connect(&endpoint).unwrap();
-    let tasks = client.list(TaskFilter::new().page_size(1000)).collect().await.unwrap();
-    let ids: BTreeSet<TaskId> = tasks.iter().map(|task| task.id.parse().unwrap()).collect();
+    let tasks = record.final_tasks(&client).await;
+    let ids: BTreeSet<TaskId> = tasks.keys().map(|id| id.parse().unwrap()).collect();
     assert_eq!(ids, acknowledged, "exactly the acknowledged tasks exist");
-    assert_eq!(tasks.len(), TASKS, "none of them twice");
-    for task in &tasks {
+    for task in tasks.values() {
         assert_eq!(task.state(), TaskState::Succeeded, "{} has its one terminal state: {task:?}", task.id);
     }
 
@@ -86,16 +95,17 @@ async fn every_acknowledged_task_survives_fifty_kills_of_the_server() {
     // The attempt that the store accepted is the last that had an effect.
     let retried: Vec<TaskId> = effects.iter().filter(|(_, tokens)| tokens.len() > 1).map(|(id, _)| *id).collect();
     for id in retried.iter().chain(effects.keys().step_by(97)) {
-        let task = client.get(*id).await.unwrap();
+        let task = &tasks[&id.to_string()];
         let last = task.attempts.last().unwrap();
         assert_eq!(effects[id].last(), Some(&Token(last.token)), "{task:?}");
     }
-    println!(
-        "{TASKS} tasks, {KILLS} kills: {} ran more than once, {} stale effects refused by the sink",
-        retried.len(),
-        stale.load(Ordering::Relaxed)
-    );
-    worker.drain().await.unwrap();
+    server.kill();
+    record.node("server", NodeChange::Killed);
+    record.final_rows(&dir.path().join("data")).await;
+    let history = record.history(seed, "fifty-kills");
+    let stale = Rarities::of(&history).get(Rarity::StaleTokenRefused);
+    println!("{TASKS} tasks, {KILLS} kills: {} ran more than once, {stale} stale effects refused", retried.len());
+    judge(&history);
 }
 
 /// Waits until nothing is pending; after two minutes, says what is.
@@ -112,26 +122,9 @@ async fn drained(client: &Client, pending: &TaskFilter) {
     panic!("{} tasks are left, the first is {first:?}; the server: {:?}", left.len(), client.status().await.unwrap());
 }
 
-fn worker(endpoint: &str, sink: &Arc<Sink>, stale: &Arc<AtomicUsize>) -> escapement::worker::WorkerHandle {
-    let (sink, stale) = (Arc::clone(sink), Arc::clone(stale));
-    let handler = move |ctx: Context| {
-        let accepted = sink.accept(ctx.task_id(), ctx.token());
-        if !accepted {
-            stale.fetch_add(1, Ordering::Relaxed);
-        }
-        async move {
-            match accepted {
-                true => Ok(Output::empty()),
-                false => Err(TaskFailure::retryable("stale", "the sink has seen a higher token")),
-            }
-        }
-    };
-    Worker::builder(endpoint).name("sink").concurrency(200).queue(QUEUE, handler).build().unwrap().start()
-}
-
 /// Submits all tasks, each batch again and again under the same ids until it is acknowledged,
 /// at a pace that lasts over the kills.
-async fn submit(client: Client, rng: Rng, kills_over: Arc<AtomicBool>) -> BTreeSet<TaskId> {
+async fn submit(client: Client, record: Record, rng: Rng, kills_over: Arc<AtomicBool>) -> BTreeSet<TaskId> {
     let mut acknowledged = BTreeSet::new();
     while acknowledged.len() < TASKS {
         let ids: Vec<TaskId> = (0..BATCH).map(|_| client.new_task_id()).collect();
@@ -141,7 +134,10 @@ async fn submit(client: Client, rng: Rng, kills_over: Arc<AtomicBool>) -> BTreeS
                 NewTask::new(QUEUE).id(*id).delay(Duration::from_millis(*delay)).max_attempts(100)
             };
             let batch = ids.iter().zip(&delays).map(task).collect();
-            if let Ok(outcomes) = client.submit_batch(batch).await {
+            let calls = record.submitting(ids.iter().map(submission));
+            let answer = client.submit_batch(batch).await;
+            record.submitted(&calls, &answer);
+            if let Ok(outcomes) = answer {
                 let accepted = |outcome: &BatchOutcome| matches!(outcome, BatchOutcome::Accepted(_));
                 assert!(outcomes.iter().all(accepted), "{outcomes:?}");
                 break;
@@ -153,4 +149,9 @@ async fn submit(client: Client, rng: Rng, kills_over: Arc<AtomicBool>) -> BTreeS
         }
     }
     acknowledged
+}
+
+fn submission(id: &TaskId) -> Submission {
+    let (id, queue) = (id.to_string(), QUEUE.to_owned());
+    Submission { id, queue, priority: 2, max_attempts: 100, ..Submission::default() }
 }
