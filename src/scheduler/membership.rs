@@ -113,3 +113,93 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+    use futures_util::{FutureExt as _, future::BoxFuture};
+
+    use super::*;
+    use crate::{
+        edge::SystemClock,
+        rng::Rng,
+        scheduler::{Scheduler, StartError, succession},
+        store::{
+            MemoryEngine, RangePage, StoreError, Version,
+            engine::{CommitReceipt, CommitRequest, Engine, RangeRead, ReadVersionRequest},
+        },
+    };
+
+    /// A page takes this long: with the pages of all shards, several of the leases below.
+    const PAGE: Duration = Duration::from_millis(100);
+    const SHARDS: u32 = 4;
+
+    /// A store whose range reads are slow.
+    #[derive(Debug)]
+    struct Slow(MemoryEngine, SharedClock);
+
+    impl Engine for Slow {
+        fn read_version(&self, request: &ReadVersionRequest) -> BoxFuture<'_, Result<Version, StoreError>> {
+            self.0.read_version(request)
+        }
+
+        fn get_many(
+            &self,
+            keys: Vec<Bytes>,
+            version: Version,
+        ) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>> {
+            self.0.get_many(keys, version)
+        }
+
+        fn get_range(&self, read: RangeRead, version: Version) -> BoxFuture<'_, Result<RangePage, StoreError>> {
+            async move {
+                self.1.sleep(PAGE).await;
+                self.0.get_range(read, version).await
+            }
+            .boxed()
+        }
+
+        fn commit(&self, request: CommitRequest) -> BoxFuture<'static, Result<CommitReceipt, StoreError>> {
+            self.0.commit(request)
+        }
+
+        fn watch(
+            &self,
+            key: Bytes,
+            value: Option<Bytes>,
+            version: Version,
+        ) -> BoxFuture<'static, Result<(), StoreError>> {
+            self.0.watch(key, value, version)
+        }
+
+        fn exclusive(&self) -> bool {
+            false
+        }
+
+        fn kind(&self) -> &'static str {
+            "slow"
+        }
+    }
+
+    #[tokio::test]
+    async fn an_owner_renews_its_lease_while_it_reads_what_it_owns() {
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        let (memory, rng) = (MemoryEngine::new(clock.clone()), Rng::from_seed(1));
+        let slow = Database::over(Arc::new(Slow(memory.clone(), clock.clone())), clock.clone(), rng.clone());
+        let quick = Database::over(Arc::new(memory), clock.clone(), rng.clone());
+        let member_lease = Duration::from_millis(300);
+        let options = SchedulerOptions { shards: SHARDS, member_lease, ..SchedulerOptions::default() };
+        let starting = tokio::spawn(Scheduler::start(slow, clock.clone(), rng, options));
+        while transactions::holders(&quick, SHARDS).await.unwrap().is_empty() {
+            clock.sleep(Duration::from_millis(5)).await;
+        }
+        // Whoever stands by sees that it lives.
+        let refused = succession::predecessors_gone(&quick, &clock, SHARDS).await;
+        assert!(matches!(refused, Err(StartError::Held { .. })), "{refused:?}");
+        let scheduler = starting.await.unwrap().unwrap();
+        let holders: BTreeSet<_> = transactions::holders(&quick, SHARDS).await.unwrap().into_keys().collect();
+        assert_eq!(holders, BTreeSet::from([scheduler.session()]));
+    }
+}

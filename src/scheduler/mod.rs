@@ -205,11 +205,13 @@ impl Scheduler {
             ends,
             started,
         });
+        // Before it reads what it owns: that may take longer than its lease, and whoever stands
+        // by would take it for dead.
+        tokio::spawn(membership::renew(Arc::clone(&shared)));
         let loaded = core::Core::load(Arc::clone(&shared)).await.map_err(StartError::of)?;
         tokio::spawn(loaded.run(messages));
         tokio::spawn(submitting::run(Arc::clone(&shared), submit_jobs));
         tokio::spawn(completing::run(Arc::clone(&shared), end_jobs));
-        tokio::spawn(membership::renew(Arc::clone(&shared)));
         tokio::spawn(membership::sweep(Arc::clone(&shared)));
         tokio::spawn(watch::poll(Arc::clone(&shared)));
         tracing::info!(%session, shards = cluster.shards, "scheduler started");

@@ -3,7 +3,8 @@
 //! Order holds within a queue of a shard: priority first, then due instant. A task is visible
 //! once its due entry has stood for some time in which its instant had come: what is being
 //! fired by another transaction, or is on its way into memory, is not passed over. An entry
-//! whose writer never heard of its commit may stay unseen until the slow rescan.
+//! whose writer never heard of its commit may stay unseen until the slow rescan; and a new owner of
+//! a shard has nothing in memory at first, and fires what it has read while it reads the rest.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,6 +28,7 @@ struct Entry {
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     let mut lanes: BTreeMap<Lane<'_>, BTreeMap<&str, Entry>> = BTreeMap::new();
+    let mut owners: BTreeMap<u32, (&str, TrueTime)> = BTreeMap::new();
     for event in &history.events {
         let What::Commit { changes, acknowledged, .. } = &event.what else { continue };
         let cleared = changes.iter().filter_map(|change| match change {
@@ -38,9 +40,14 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
                 lane.remove(id);
             }
         }
-        judge(&lanes, changes, event.at, findings);
+        judge(&lanes, &owners, changes, event.at, findings);
         let delay = if *acknowledged { VISIBLE_AFTER } else { UNHEARD_VISIBLE_AFTER };
         for change in changes {
+            if let Change::ShardLease { shard, owner, .. } = change
+                && owners.get(shard).is_none_or(|(known, _)| known != owner)
+            {
+                owners.insert(*shard, (owner, event.at.plus(VISIBLE_AFTER)));
+            }
             let Change::Due { id, shard, queue, priority, due_unix_ms, .. } = change else { continue };
             let due = history.header.scale.true_time(*due_unix_ms).unwrap_or_default();
             let entry =
@@ -51,14 +58,21 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
 }
 
 /// The worst dispatch of a commit in each lane, against the best that stands there.
-fn judge(lanes: &BTreeMap<Lane<'_>, BTreeMap<&str, Entry>>, changes: &[Change], at: TrueTime, findings: &mut Findings) {
+fn judge(
+    lanes: &BTreeMap<Lane<'_>, BTreeMap<&str, Entry>>,
+    owners: &BTreeMap<u32, (&str, TrueTime)>,
+    changes: &[Change],
+    at: TrueTime,
+    findings: &mut Findings,
+) {
     let mut fired: BTreeMap<Lane<'_>, (u32, i64, &str)> = BTreeMap::new();
     for change in changes {
         let Change::Lease { id, shard, queue, priority, due_unix_ms, .. } = change else { continue };
         let worst = fired.entry((*shard, queue)).or_insert((*priority, *due_unix_ms, id));
         *worst = (*worst).max((*priority, *due_unix_ms, id));
     }
-    for (lane, (priority, due_unix_ms, id)) in fired {
+    let knows = |shard| owners.get(&shard).is_none_or(|(_, from)| *from <= at);
+    for (lane, (priority, due_unix_ms, id)) in fired.into_iter().filter(|((shard, _), _)| knows(*shard)) {
         let standing = lanes.get(&lane).into_iter().flatten();
         let visible = standing.filter(|(_, entry)| entry.visible <= at);
         let best = visible.min_by_key(|(_, entry)| (entry.priority, entry.due_unix_ms));
@@ -115,6 +129,19 @@ mod tests {
         check_as("S10", run(("q", 3, 100), 11_000), 0);
         check_as("S10", run(("another", 1, 100), 11_000), 0);
         check_as("S10", run(("q", 1, 5_000), 11_000), 0);
+    }
+
+    #[test]
+    fn a_new_owner_is_given_time_to_read() {
+        let taken = |fired_ms| {
+            move |story: &mut Story| {
+                story.at_ms(0).commit(vec![due("a", "q", 1, 0), due("b", "q", 2, 0)]);
+                let lease = Change::ShardLease { shard: 0, owner: "another".to_owned(), epoch: 2 };
+                story.at_ms(30_000).commit(vec![lease]).at_ms(fired_ms).commit(fire("b", "q", 2, 0));
+            }
+        };
+        check_as("S10", taken(39_000), 0);
+        check_as("S10", taken(41_000), 1);
     }
 
     #[test]

@@ -90,7 +90,9 @@ impl TimeScale {
         let at = i128::from(leap.unix_s) * 1_000_000_000;
         let whole = i128::from(leap.sign) * 1_000_000_000;
         if !self.smeared {
-            return if unix_ns >= at { whole } else { 0 };
+            // A second that is left out has no instants: all its names mean its end.
+            let left_out = unix_ns - (at + whole.min(0));
+            return if unix_ns >= at { whole } else { -left_out.max(0) };
         }
         let half = i128::try_from(SMEAR_HALF.as_nanos()).unwrap_or(i128::MAX);
         let into = (unix_ns - (at - half)).clamp(0, 2 * half);
@@ -113,6 +115,8 @@ mod tests {
         check(1, 1_000_099_999, Some(TrueTime(99_999_000_000)));
         check(1, 1_000_100_000, Some(TrueTime(101_000_000_000)));
         check(-1, 1_000_098_999, Some(TrueTime(98_999_000_000)));
+        check(-1, 1_000_099_000, Some(TrueTime(99_000_000_000)));
+        check(-1, 1_000_099_700, Some(TrueTime(99_000_000_000)));
         check(-1, 1_000_100_000, Some(TrueTime(99_000_000_000)));
         check(1, 999_999_999, None);
     }
