@@ -1,10 +1,7 @@
 //! Plants one of the engine's bugs in this process, chosen by an environment variable. Only
 //! with the feature `planted-bugs`, for those who test the tests.
 
-use escapement_engine::planted::{Bug, CAN_PLANT, plant};
-
-/// Names the bug.
-pub const VARIABLE: &str = "ESCAPEMENT_PLANTED_BUG";
+use escapement_engine::planted::{Bug, CAN_PLANT, VARIABLE, plant};
 
 /// Plants the bug that the environment names, if it names one.
 ///

@@ -3,4 +3,6 @@
 
 pub mod checkers;
 pub mod history;
+#[cfg(feature = "planted-bugs")]
+pub mod mutants;
 pub mod rarity;

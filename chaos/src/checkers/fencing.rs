@@ -1,5 +1,7 @@
 //! S3: tokens of one task strictly increase, and no write under an old token is accepted: by
-//! commits where they are seen, and by whatever handlers have effects on.
+//! commits where they are seen, and by whatever handlers have effects on. Epochs of a shard are
+//! such tokens, too: they rise with each owner, and nobody fires a task of a shard that another
+//! node has taken over.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +12,39 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
     sessions(history, findings);
     effects(history, findings);
     commits(history, findings);
+    owners(history, findings);
+}
+
+/// Owners are known by the node that committed their lease.
+fn owners(history: &History, findings: &mut Findings) {
+    let mut owners: BTreeMap<u32, (&str, &str, u64)> = BTreeMap::new();
+    for event in &history.events {
+        let What::Commit { changes, .. } = &event.what else { continue };
+        for change in changes {
+            match change {
+                Change::ShardLease { shard, owner, epoch } => {
+                    let before = owners.insert(*shard, (owner, &event.node, *epoch));
+                    // One that goes frees its shards in its own epoch.
+                    if before.is_some_and(|(known, _, last)| {
+                        *epoch < last || (*epoch == last && !owner.is_empty() && known != owner)
+                    }) {
+                        findings.add(
+                            &format!("shard {shard}"),
+                            event.at,
+                            format!("epoch {epoch} of {owner} after {before:?}"),
+                        );
+                    }
+                }
+                Change::Lease { id, shard, .. } if !event.node.is_empty() => {
+                    if let Some((_, node, epoch)) = owners.get(shard).filter(|(_, node, _)| *node != event.node) {
+                        let what = format!("fired by {}, while {node} owns shard {shard} in epoch {epoch}", event.node);
+                        findings.add(id, event.at, what);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// One token is given to one session only.
@@ -100,7 +135,7 @@ fn judge(fences: &BTreeMap<&str, Fence>, change: &Change, at: TrueTime, findings
 mod tests {
     use crate::{
         checkers::testing::{Story, check_as, cleared, head, lease},
-        history::EndState,
+        history::{Change, EndState},
     };
 
     #[test]
@@ -137,6 +172,27 @@ mod tests {
             },
             1,
         );
+    }
+
+    #[test]
+    fn only_the_owner_of_a_shard_fires_and_epochs_rise() {
+        let owns = |owner: &str, epoch| vec![Change::ShardLease { shard: 0, owner: owner.to_owned(), epoch }];
+        let fired_by = |node: &'static str| {
+            move |story: &mut Story| {
+                story.commit_of("s1", owns("one", 1)).commit_of("s1", vec![lease("a", 1)]);
+                story.commit_of("s2", owns("two", 2)).commit_of(node, vec![lease("b", 1)]);
+            }
+        };
+        check_as("S3", fired_by("s2"), 0);
+        check_as("S3", fired_by("s1"), 1);
+        let epochs = |second: &'static str, epoch| {
+            move |story: &mut Story| {
+                story.commit_of("s1", owns("one", 1)).commit_of("s2", owns(second, epoch));
+            }
+        };
+        check_as("S3", epochs("two", 2), 0);
+        check_as("S3", epochs("two", 1), 1);
+        check_as("S3", epochs("", 1), 0);
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! A bug is one condition at one place, as a slip of the hand would be; its line says what
 //! must catch it.
 
+/// The environment variable in which programs that can plant bugs look for the name of one.
+pub const VARIABLE: &str = "ESCAPEMENT_PLANTED_BUG";
+
 macro_rules! bugs {
     ($($(#[doc = $what:literal])+ $variant:ident = $name:literal,)*) => {
         /// A bug that can be planted.
