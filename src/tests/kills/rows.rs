@@ -92,9 +92,12 @@ fn known(key: &Key, value: &Bytes) -> Result<Change, RecordError> {
                 occurrences: schedule.occurrences,
             }
         }
-        Key::Cluster | Key::Member { .. } | Key::Payload { .. } | Key::Result { .. } | Key::Idempotency { .. } => {
-            Change::Other
-        }
+        Key::Cluster
+        | Key::Member { .. }
+        | Key::Payload { .. }
+        | Key::Result { .. }
+        | Key::Idempotency { .. }
+        | Key::ScheduleDeletion { .. } => Change::Other,
     })
 }
 
