@@ -5,6 +5,7 @@ mod fates;
 mod firing;
 mod reading;
 mod unknown;
+mod unlucky;
 mod world;
 
 use std::{sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ use self::world::{Fault, World};
 use super::*;
 use crate::{
     keyspace,
-    model::{NewTask, Payload, ScheduleSpec, TaskError, TaskState, Template},
+    model::{NewTask, Payload, RuleSpec, ScheduleSpec, TaskError, TaskState, Template},
     records::{Head, Lease, Member, Record as _, ScheduleRow, StoredTask},
     scheduler::room::StreamRoom,
 };
@@ -60,6 +61,25 @@ fn task(n: u128) -> NewTask {
         occurrence: None,
         content_hash: 1,
     }
+}
+
+/// A schedule of one task each minute.
+fn spec() -> ScheduleSpec {
+    ScheduleSpec {
+        id: ScheduleId::new("nightly").unwrap(),
+        namespace: Namespace::default(),
+        rule: RuleSpec::Interval { every: Duration::from_secs(60), anchor: NOW },
+        time_zone: "UTC".to_owned(),
+        template: template(b""),
+        deadline_after: None,
+        start: None,
+        end: None,
+        content_hash: 1,
+    }
+}
+
+fn uid(n: u128) -> ScheduleUid {
+    ScheduleUid::from_parts(NOW, n)
 }
 
 fn with_payload(n: u128, bytes: usize) -> NewTask {

@@ -2,27 +2,9 @@
 
 use super::{world::now, *};
 use crate::{
-    model::{Attempt, AttemptOutcome, Occurrence, RuleSpec, ScheduleState},
+    model::{Attempt, AttemptOutcome, Occurrence, ScheduleState},
     store::{StoreError, engine::Mutation},
 };
-
-fn spec() -> ScheduleSpec {
-    ScheduleSpec {
-        id: ScheduleId::new("nightly").unwrap(),
-        namespace: Namespace::default(),
-        rule: RuleSpec::Interval { every: Duration::from_secs(60), anchor: NOW },
-        time_zone: "UTC".to_owned(),
-        template: template(b""),
-        deadline_after: None,
-        start: None,
-        end: None,
-        content_hash: 1,
-    }
-}
-
-fn uid(n: u128) -> ScheduleUid {
-    ScheduleUid::from_parts(NOW, n)
-}
 
 fn created(world: &World, n: u128) -> ScheduleRow {
     now(create_schedule(&world.db, SHARDS, &spec(), uid(n), NOW)).unwrap().0

@@ -1,29 +1,27 @@
 //! A store in memory whose commits end as the test says, and time that passes while one sleeps.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use escapement_engine::{Epoch, Monotonic};
 use futures_util::{FutureExt as _, future::BoxFuture, future::ready};
 
-use super::*;
+use super::{
+    unlucky::{Fate, Unlucky},
+    *,
+};
 use crate::{
     clock::Clock,
     rng::Rng,
     scheduler::room::PayloadRoom,
     store::{
-        Database, MemoryEngine, RangePage, StoreError, Version,
-        engine::{CommitReceipt, CommitRequest, Engine, Mutation, RangeRead, ReadVersionRequest},
+        Database, MemoryEngine, StoreError,
+        engine::{CommitReceipt, Engine as _, Mutation, ReadVersionRequest},
     },
 };
 
+/// Time that passes only while somebody sleeps, and then at once.
 #[derive(Debug, Default)]
-struct SleepClock(AtomicU64);
+pub(super) struct SleepClock(AtomicU64);
 
 impl Clock for SleepClock {
     fn now(&self) -> Timestamp {
@@ -51,75 +49,11 @@ pub(super) enum Fault {
     Late,
 }
 
-#[derive(Debug)]
-struct Faulty {
-    inner: MemoryEngine,
-    faults: Mutex<VecDeque<Fault>>,
-    late: Mutex<Vec<CommitRequest>>,
-}
-
-impl Faulty {
-    fn apply(&self, request: CommitRequest) -> Result<CommitReceipt, StoreError> {
-        self.inner.commit_batch(&[request]).pop().unwrap()
-    }
-
-    fn commit_now(&self, request: CommitRequest) -> Result<CommitReceipt, StoreError> {
-        let fault = self.faults.lock().unwrap().pop_front();
-        let (mutations, code) = match fault {
-            None => return self.apply(request),
-            Some(Fault::Applied(mutations)) => {
-                self.apply(request).unwrap();
-                (mutations, StoreError::COMMIT_UNKNOWN_RESULT)
-            }
-            Some(Fault::Lost(mutations)) => (mutations, StoreError::COMMIT_UNKNOWN_RESULT),
-            Some(Fault::Late) => {
-                self.late.lock().unwrap().push(request);
-                // After this one, unlike 1021, the commit may still land.
-                (Vec::new(), StoreError::CLUSTER_VERSION_CHANGED)
-            }
-        };
-        if !mutations.is_empty() {
-            self.apply(CommitRequest { mutations, ..CommitRequest::default() }).unwrap();
-        }
-        Err(StoreError::new(code))
-    }
-}
-
-impl Engine for Faulty {
-    fn read_version(&self, request: &ReadVersionRequest) -> BoxFuture<'_, Result<Version, StoreError>> {
-        self.inner.read_version(request)
-    }
-
-    fn get_many(&self, keys: Vec<Bytes>, version: Version) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>> {
-        self.inner.get_many(keys, version)
-    }
-
-    fn get_range(&self, read: RangeRead, version: Version) -> BoxFuture<'_, Result<RangePage, StoreError>> {
-        self.inner.get_range(read, version)
-    }
-
-    fn commit(&self, request: CommitRequest) -> BoxFuture<'static, Result<CommitReceipt, StoreError>> {
-        ready(self.commit_now(request)).boxed()
-    }
-
-    fn watch(&self, key: Bytes, value: Option<Bytes>, version: Version) -> BoxFuture<'static, Result<(), StoreError>> {
-        self.inner.watch(key, value, version)
-    }
-
-    fn exclusive(&self) -> bool {
-        true
-    }
-
-    fn kind(&self) -> &'static str {
-        "faulty"
-    }
-}
-
 pub(super) struct World {
     pub(super) db: Database,
     pub(super) ownership: Ownership,
     pub(super) room: PayloadRoom,
-    engine: Arc<Faulty>,
+    engine: Arc<Unlucky>,
 }
 
 /// The value of a future that waits for nothing.
@@ -130,8 +64,7 @@ pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
 impl World {
     pub(super) fn new() -> Self {
         let clock = Arc::new(SleepClock::default());
-        let inner = MemoryEngine::new(Arc::clone(&clock) as _);
-        let engine = Arc::new(Faulty { inner, faults: Mutex::default(), late: Mutex::default() });
+        let engine = Arc::new(Unlucky::new(MemoryEngine::new(Arc::clone(&clock) as _)));
         let db = Database::over(Arc::clone(&engine) as _, clock, Rng::from_seed(1));
         let ownership = now(take_shards(&db, session(9), SHARDS, Takeover::All)).unwrap();
         assert!(ownership.shards.values().all(|epoch| *epoch == Epoch(1)));
@@ -140,29 +73,34 @@ impl World {
 
     /// How the next commits end.
     pub(super) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.engine.faults.lock().unwrap().extend(faults);
+        for fault in faults {
+            let (fate, mutations) = match fault {
+                Fault::Applied(mutations) => (Fate::Done, mutations),
+                Fault::Lost(mutations) => (Fate::NotDone, mutations),
+                Fault::Late => (Fate::Held, Vec::new()),
+            };
+            let engine = Arc::clone(&self.engine);
+            self.engine.strike(fate, Some(Box::new(move || engine.change(mutations))));
+        }
     }
 
     /// Whether every fault was met.
     pub(super) fn failed(&self) -> bool {
-        self.engine.faults.lock().unwrap().is_empty()
+        self.engine.has_struck()
     }
 
     /// Lets the commits land that are on their way; tells how each ends.
     pub(super) fn land(&self) -> Vec<Result<CommitReceipt, StoreError>> {
-        let late = std::mem::take(&mut *self.engine.late.lock().unwrap());
-        late.into_iter().map(|request| self.engine.apply(request)).collect()
+        self.engine.land_held()
     }
 
     /// Writes a row as somebody else would.
     pub(super) fn put(&self, key: Bytes, value: impl Into<Bytes>) {
-        let mutations = vec![Mutation::Set(key, value.into())];
-        self.engine.apply(CommitRequest { mutations, ..CommitRequest::default() }).unwrap();
+        self.engine.change(vec![Mutation::Set(key, value.into())]);
     }
 
     pub(super) fn clear(&self, key: Bytes) {
-        let mutations = vec![Mutation::Clear(key)];
-        self.engine.apply(CommitRequest { mutations, ..CommitRequest::default() }).unwrap();
+        self.engine.change(vec![Mutation::Clear(key)]);
     }
 
     pub(super) fn row(&self, key: Bytes) -> Option<Bytes> {

@@ -1,17 +1,16 @@
 //! The lives of some tasks and a schedule, step by step; in each step, a commit of unknown
 //! outcome. Whatever its fate, the store ends as without it, and so do the answers.
 
-use escapement_engine::{Epoch, ScheduleUid, Token, name::Namespace};
+use escapement_engine::{Epoch, Token, name::Namespace};
 
-use super::{unlucky::Fate, *};
+use super::*;
 use crate::{
     keyspace::DueStream,
-    model::{Idempotency, NewTask, RuleSpec, ScheduleSpec, TaskError},
+    model::{Idempotency, NewTask, TaskError},
     records::Member,
     scheduler::room::PayloadRoom,
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
 const A: u128 = 1;
 const B: u128 = 2;
 const C: u128 = 3;
@@ -22,20 +21,12 @@ fn id(number: u128) -> TaskId {
     TaskId::from_parts(NOW, number)
 }
 
-fn session() -> SessionId {
-    SessionId::from_parts(NOW, 42)
-}
-
 fn scheduler() -> SessionId {
     SessionId::from_parts(NOW, 1)
 }
 
-fn uid() -> ScheduleUid {
-    ScheduleUid::from_parts(NOW, 9)
-}
-
 fn new_task(number: u128) -> NewTask {
-    let mut template = template("mail");
+    let mut template = Template { retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() }, ..template(b"") };
     if number == A {
         // More than one chunk.
         template.payload = Payload { data: vec![7; 200_000].into(), content_type: "x/y".into(), ..Payload::default() };
@@ -46,7 +37,8 @@ fn new_task(number: u128) -> NewTask {
         template,
         due: NOW,
         deadline: (number >= D).then(|| after(MINUTE)),
-        idempotency: (number == B).then(|| Idempotency { key: "order 17".into(), window: MINUTE }),
+        idempotency: (number == B)
+            .then(|| Idempotency { key: "order 17".into(), window: Duration::from_millis(MINUTE) }),
         submitted: NOW,
         occurrence: None,
         content_hash: 11,
@@ -57,26 +49,12 @@ fn stream(number: u128) -> DueStream {
     due_stream(SHARDS, &new_task(number))
 }
 
-fn spec() -> ScheduleSpec {
-    ScheduleSpec {
-        id: ScheduleId::new("nightly").unwrap(),
-        namespace: Namespace::default(),
-        rule: RuleSpec::Interval { every: MINUTE, anchor: NOW },
-        time_zone: "UTC".into(),
-        template: template("night"),
-        deadline_after: None,
-        start: None,
-        end: None,
-        content_hash: 8,
-    }
-}
-
 fn ownership() -> Ownership {
     Ownership { session: scheduler(), shards: Arc::new((0..SHARDS).map(|it| (ShardId(it), Epoch(1))).collect()) }
 }
 
 fn member(beat: u64) -> Member {
-    Member { beat, lease: MINUTE, address: String::new(), started: NOW }
+    Member { beat, lease: Duration::from_millis(MINUTE), address: String::new(), started: NOW }
 }
 
 fn fire_them(db: &Database, tasks: &[(u128, Timestamp)], now: Timestamp) -> String {
@@ -85,9 +63,9 @@ fn fire_them(db: &Database, tasks: &[(u128, Timestamp)], now: Timestamp) -> Stri
         id: id(*number),
         stream: stream(*number),
         due: *due,
-        session: session(),
+        session: session(42),
         worker_name: "w".into(),
-        session_lease: MINUTE,
+        session_lease: Duration::from_millis(MINUTE),
         room: room.clone(),
     };
     format!("{:?}", ready(fire(db, &ownership(), tasks.iter().map(request).collect(), now)).unwrap())
@@ -97,7 +75,7 @@ fn end_them(db: &Database, tasks: &[(u128, u64, Ending)], now: Timestamp) -> Str
     let request = |(number, token, ending): &(u128, u64, Ending)| EndRequest {
         shard: id(*number).shard(SHARDS),
         id: id(*number),
-        session: session(),
+        session: session(42),
         token: Token(*token),
         ending: ending.clone(),
         random: 5,
@@ -107,7 +85,7 @@ fn end_them(db: &Database, tasks: &[(u128, u64, Ending)], now: Timestamp) -> Str
 
 fn failed() -> Ending {
     let error = TaskError { kind: "io".into(), message: "no".into(), ..TaskError::default() };
-    Ending::Failed { error, retry_after: MINUTE, timed_out: false }
+    Ending::Failed { error, retry_after: Duration::from_millis(MINUTE), timed_out: false }
 }
 
 fn cancel_one(db: &Database, number: u128) -> String {
@@ -116,7 +94,7 @@ fn cancel_one(db: &Database, number: u128) -> String {
 }
 
 fn tick_it(db: &Database, at: Timestamp, now: Timestamp) -> String {
-    let due = DueTick { shard: uid().shard(SHARDS), at, uid: uid() };
+    let due = DueTick { shard: uid(9).shard(SHARDS), at, uid: uid(9) };
     drop(ready(tick(db, &ownership(), SHARDS, [due].into(), now, 2)).unwrap());
     // After an unknown commit it says that the tick is gone, and memory reads the index again.
     String::new()
@@ -131,11 +109,11 @@ type Step = (&'static str, fn(&Database) -> String);
 fn schedule_steps() -> Vec<Step> {
     vec![
         ("create", |db| {
-            let created = ready(create_schedule(db, SHARDS, &spec(), uid(), NOW)).unwrap();
+            let created = ready(create_schedule(db, SHARDS, &spec(), uid(9), NOW)).unwrap();
             format!("{created:?}")
         }),
         ("create again", |db| {
-            let other = ScheduleUid::from_parts(NOW, 10);
+            let other = uid(10);
             format!("{:?}", ready(create_schedule(db, SHARDS, &spec(), other, NOW)).unwrap())
         }),
         ("tick", |db| tick_it(db, after(MINUTE), after(3 * MINUTE))),
@@ -239,7 +217,7 @@ fn whatever_the_fate_of_a_commit_the_store_and_the_answers_are_as_without_it() {
             let mut late = 0;
             for (number, (_, step)) in steps().iter().enumerate() {
                 if number == at {
-                    it.unlucky.strike(0, fate, None);
+                    it.unlucky.strike(fate, None);
                 }
                 let answer = step(&it.db);
                 // What waits for the next commit may land in the step after, where the first

@@ -1,49 +1,33 @@
 //! Schedules that somebody else changes between a commit of unknown outcome and the next try.
 
-use escapement_engine::{ScheduleUid, name::Namespace};
+use escapement_engine::ScheduleUid;
 
-use super::{unlucky::Fate, *};
-use crate::model::{RuleSpec, ScheduleSpec, ScheduleState};
+use super::*;
+use crate::model::{ScheduleSpec, ScheduleState};
 
-const MINUTE: Duration = Duration::from_secs(60);
-
-fn spec(content_hash: u64) -> ScheduleSpec {
-    ScheduleSpec {
-        id: ScheduleId::new("nightly").unwrap(),
-        namespace: Namespace::default(),
-        rule: RuleSpec::Interval { every: MINUTE, anchor: NOW },
-        time_zone: "UTC".into(),
-        template: template("night"),
-        deadline_after: None,
-        start: None,
-        end: None,
-        content_hash,
-    }
-}
-
-fn uid(number: u128) -> ScheduleUid {
-    ScheduleUid::from_parts(NOW, number)
+fn spec_of(content_hash: u64) -> ScheduleSpec {
+    ScheduleSpec { content_hash, ..spec() }
 }
 
 fn create(db: &Database, content: u64, number: u128) -> Outcome<(crate::records::ScheduleRow, bool)> {
-    ready(create_schedule(db, SHARDS, &spec(content), uid(number), NOW))
+    ready(create_schedule(db, SHARDS, &spec_of(content), uid(number), NOW))
 }
 
 fn pause(db: &Database) -> ScheduleState {
-    ready(pause_schedule(db, SHARDS, &spec(0).namespace, &spec(0).id)).unwrap().state
+    ready(pause_schedule(db, SHARDS, &spec().namespace, &spec().id)).unwrap().state
 }
 
 fn resume(db: &Database) -> ScheduleState {
-    ready(resume_schedule(db, SHARDS, &spec(0).namespace, &spec(0).id, NOW)).unwrap().state
+    ready(resume_schedule(db, SHARDS, &spec().namespace, &spec().id, NOW)).unwrap().state
 }
 
 fn delete(db: &Database) {
-    ready(delete_schedule(db, SHARDS, &spec(0).namespace, &spec(0).id)).unwrap();
+    ready(delete_schedule(db, SHARDS, &spec().namespace, &spec().id)).unwrap();
 }
 
 /// Which schedule there is, and whether it makes tasks.
 fn found(db: &Database) -> Option<(ScheduleUid, ScheduleState)> {
-    let found = ready(get_schedule(db, &spec(0).namespace, &spec(0).id));
+    let found = ready(get_schedule(db, &spec().namespace, &spec().id));
     let ticks = (0..SHARDS).map(|shard| ready(read_ticks(db, ShardId(shard), None)).unwrap().rows.len()).sum::<usize>();
     let found = found.ok().map(|row| (row.uid, row.state));
     assert_eq!(
@@ -66,7 +50,7 @@ fn refusal<T>(outcome: Outcome<T>) -> Refusal {
 fn a_schedule_that_was_made_and_then_deleted_by_somebody_else_does_not_come_back() {
     let it = setup();
     let other = it.other.clone();
-    it.unlucky.strike(0, Fate::Done, Some(Box::new(move || delete(&other))));
+    it.unlucky.strike(Fate::Done, Some(Box::new(move || delete(&other))));
     let (row, created) = create(&it.db, 1, 1).unwrap();
     assert_eq!((row.uid, created), (uid(1), true));
     assert_eq!(found(&it.other), None);
@@ -80,7 +64,7 @@ fn a_schedule_that_was_not_made_is_made_although_another_of_its_name_came_and_we
         create(&other, 2, 2).unwrap();
         delete(&other);
     };
-    it.unlucky.strike(0, Fate::NotDone, Some(Box::new(meanwhile)));
+    it.unlucky.strike(Fate::NotDone, Some(Box::new(meanwhile)));
     assert!(create(&it.db, 1, 1).unwrap().1);
     assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Active)));
 }
@@ -98,8 +82,8 @@ fn where_nobody_can_tell_whether_a_schedule_was_made_the_answer_says_so_and_chan
             create(&other, 3, 3).unwrap();
             delete(&other);
         };
-        it.unlucky.strike(0, fate, Some(Box::new(meanwhile)));
-        assert_eq!(refusal(create(&it.db, 1, 1)), Refusal::CreationUnknown(spec(1).id), "{fate:?}");
+        it.unlucky.strike(fate, Some(Box::new(meanwhile)));
+        assert_eq!(refusal(create(&it.db, 1, 1)), Refusal::CreationUnknown(spec().id), "{fate:?}");
         assert_eq!(found(&it.other), None, "{fate:?}");
     }
 }
@@ -108,8 +92,8 @@ fn where_nobody_can_tell_whether_a_schedule_was_made_the_answer_says_so_and_chan
 fn another_schedule_of_the_same_name_is_neither_taken_for_the_own_one_nor_replaced() {
     let it = setup();
     let other = it.other.clone();
-    it.unlucky.strike(0, Fate::NotDone, Some(Box::new(move || drop(create(&other, 2, 2).unwrap()))));
-    assert_eq!(refusal(create(&it.db, 1, 1)), Refusal::ScheduleExists(spec(1).id));
+    it.unlucky.strike(Fate::NotDone, Some(Box::new(move || drop(create(&other, 2, 2).unwrap()))));
+    assert_eq!(refusal(create(&it.db, 1, 1)), Refusal::ScheduleExists(spec().id));
     assert_eq!(found(&it.other), Some((uid(2), ScheduleState::Active)));
 }
 
@@ -118,7 +102,7 @@ fn a_pause_that_somebody_resumed_is_not_done_again() {
     let it = setup();
     create(&it.db, 1, 1).unwrap();
     let other = it.other.clone();
-    it.unlucky.strike(0, Fate::Done, Some(Box::new(move || assert_eq!(resume(&other), ScheduleState::Active))));
+    it.unlucky.strike(Fate::Done, Some(Box::new(move || assert_eq!(resume(&other), ScheduleState::Active))));
     pause(&it.db);
     assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Active)));
 }
@@ -129,7 +113,7 @@ fn a_resumption_that_somebody_paused_is_not_done_again() {
     create(&it.db, 1, 1).unwrap();
     pause(&it.db);
     let other = it.other.clone();
-    it.unlucky.strike(0, Fate::Done, Some(Box::new(move || assert_eq!(pause(&other), ScheduleState::Paused))));
+    it.unlucky.strike(Fate::Done, Some(Box::new(move || assert_eq!(pause(&other), ScheduleState::Paused))));
     resume(&it.db);
     assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Paused)));
 }
@@ -143,7 +127,7 @@ fn a_pause_does_not_reach_a_later_schedule_of_the_same_name() {
         delete(&other);
         create(&other, 2, 2).unwrap();
     };
-    it.unlucky.strike(0, Fate::Done, Some(Box::new(meanwhile)));
+    it.unlucky.strike(Fate::Done, Some(Box::new(meanwhile)));
     assert_eq!(pause(&it.db), ScheduleState::Paused);
     assert_eq!(found(&it.other), Some((uid(2), ScheduleState::Active)));
 }
@@ -161,7 +145,7 @@ fn a_pause_is_done_although_the_schedule_ticked_meanwhile() {
             let due = DueTick { shard: uid(1).shard(SHARDS), at: after(MINUTE), uid: uid(1) };
             drop(ready(tick(&other, &ownership, SHARDS, [due].into(), after(MINUTE), 5)).unwrap());
         };
-        it.unlucky.strike(0, fate, Some(Box::new(meanwhile)));
+        it.unlucky.strike(fate, Some(Box::new(meanwhile)));
         assert_eq!(pause(&it.db), ScheduleState::Paused, "{fate:?}");
         assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Paused)), "{fate:?}");
     }
@@ -172,7 +156,7 @@ fn a_deletion_does_not_reach_a_later_schedule_of_the_same_name() {
     let it = setup();
     create(&it.db, 1, 1).unwrap();
     let other = it.other.clone();
-    it.unlucky.strike(0, Fate::Done, Some(Box::new(move || drop(create(&other, 1, 2).unwrap()))));
+    it.unlucky.strike(Fate::Done, Some(Box::new(move || drop(create(&other, 1, 2).unwrap()))));
     delete(&it.db);
     assert_eq!(found(&it.other), Some((uid(2), ScheduleState::Active)));
 }
@@ -185,9 +169,9 @@ fn a_deletion_that_conflicted_first_deletes_what_it_then_found() {
     let meanwhile = move || {
         delete(&other);
         create(&other, 2, 2).unwrap();
-        unlucky.strike(0, Fate::NotDone, None);
+        unlucky.strike(Fate::NotDone, None);
     };
-    it.unlucky.strike(0, Fate::Overtaken, Some(Box::new(meanwhile)));
+    it.unlucky.strike(Fate::Overtaken, Some(Box::new(meanwhile)));
     delete(&it.db);
     assert_eq!(found(&it.other), None);
 }

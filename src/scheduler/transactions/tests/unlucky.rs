@@ -1,8 +1,9 @@
 //! The store in memory, with a say in what a client is told of one commit.
 
 use std::{
+    collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::store::{
     MemoryEngine, RangePage, StoreError, Version,
-    engine::{CommitReceipt, CommitRequest, Engine, RangeRead, ReadVersionRequest},
+    engine::{CommitReceipt, CommitRequest, Engine, Mutation, RangeRead, ReadVersionRequest},
 };
 
 /// What becomes of a commit whose outcome its client does not know.
@@ -24,6 +25,8 @@ pub(super) enum Fate {
     JustBeforeTheNext,
     /// 1039, and it happens just after the next commit.
     JustAfterTheNext,
+    /// 1039, and it happens when the test says so.
+    Held,
     /// Somebody else is faster: it is refused if it conflicts with that.
     Overtaken,
 }
@@ -39,16 +42,19 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct State {
     commits: u64,
-    /// The commit of this number, from 0.
-    unlucky: Option<(u64, Fate, Option<Meanwhile>)>,
-    held: Option<(CommitRequest, Fate)>,
-    /// What became of the commit that was held, once it landed.
+    /// Of the next commits, in their order.
+    strikes: VecDeque<(Fate, Option<Meanwhile>)>,
+    /// On its way until just before or after the next commit.
+    late: Option<(CommitRequest, Fate)>,
+    /// On their way until the test says so.
+    held: Vec<CommitRequest>,
+    /// What became of the late commit, once it landed.
     landed: Option<Result<(), i32>>,
 }
 
 pub(super) struct Unlucky {
     engine: MemoryEngine,
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
 }
 
 impl fmt::Debug for Unlucky {
@@ -59,69 +65,65 @@ impl fmt::Debug for Unlucky {
 
 impl Unlucky {
     pub(super) fn new(engine: MemoryEngine) -> Self {
-        Self { engine, state: Arc::default() }
+        Self { engine, state: Mutex::default() }
     }
 
-    /// The next commit but `skip` has this fate, and `meanwhile` happens before its client hears.
-    pub(super) fn strike(&self, skip: u64, fate: Fate, meanwhile: Option<Meanwhile>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = state.commits + skip;
-        state.unlucky = Some((number, fate, meanwhile));
+    /// The next commit that is not struck yet has this fate, and `meanwhile` happens before its client hears.
+    pub(super) fn strike(&self, fate: Fate, meanwhile: Option<Meanwhile>) {
+        self.state().strikes.push_back((fate, meanwhile));
     }
 
-    /// Whether a commit was struck since.
+    /// Whether every commit that was to be struck was.
     pub(super) fn has_struck(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).unlucky.is_none()
+        self.state().strikes.is_empty()
+    }
+
+    /// Lets the held commits happen; tells how each ends.
+    pub(super) fn land_held(&self) -> Vec<Result<CommitReceipt, StoreError>> {
+        let held = std::mem::take(&mut self.state().held);
+        held.into_iter().map(|request| self.apply(request)).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Commits that were asked for so far.
     pub(super) fn commits(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).commits
+        self.state().commits
     }
 
-    /// What became of a held commit: `Err` is the code by which it was refused.
+    /// What became of a late commit: `Err` is the code by which it was refused.
     pub(super) fn landed(&self) -> Option<Result<(), i32>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).landed
+        self.state().landed
     }
 
     fn apply(&self, request: CommitRequest) -> Result<CommitReceipt, StoreError> {
         self.engine.commit(request).now_or_never().expect("a commit in memory is ready at once")
     }
 
+    /// Changes rows as somebody else would.
+    pub(super) fn change(&self, mutations: Vec<Mutation>) {
+        if !mutations.is_empty() {
+            self.apply(CommitRequest { mutations, ..CommitRequest::default() }).expect("nothing to conflict with");
+        }
+    }
+
     fn land(&self, request: CommitRequest) {
         let result = self.apply(request).map(drop).map_err(|error| error.code);
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).landed = Some(result);
+        self.state().landed = Some(result);
     }
 
     fn decide(&self, request: CommitRequest) -> Result<CommitReceipt, StoreError> {
-        let (held, struck) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let number = state.commits;
+        let (late, struck) = {
+            let mut state = self.state();
             state.commits += 1;
-            let struck = state.unlucky.take_if(|(at, ..)| *at == number);
-            (state.held.take(), struck)
+            (state.late.take(), state.strikes.pop_front())
         };
-        if let Some((_, fate, meanwhile)) = struck {
-            match fate {
-                Fate::Overtaken => {
-                    meanwhile.into_iter().for_each(|meanwhile| meanwhile());
-                    return self.apply(request);
-                }
-                // A conflict is no unknown outcome.
-                Fate::Done => drop(self.apply(request)?),
-                Fate::NotDone => {}
-                Fate::JustBeforeTheNext | Fate::JustAfterTheNext => {
-                    self.state.lock().unwrap_or_else(PoisonError::into_inner).held = Some((request, fate));
-                }
-            }
-            if let Some(meanwhile) = meanwhile {
-                meanwhile();
-            }
-            let late = matches!(fate, Fate::JustBeforeTheNext | Fate::JustAfterTheNext);
-            let code = if late { StoreError::CLUSTER_VERSION_CHANGED } else { StoreError::COMMIT_UNKNOWN_RESULT };
-            return Err(StoreError::new(code));
+        if let Some((fate, meanwhile)) = struck {
+            return self.struck(request, fate, meanwhile);
         }
-        match held {
+        match late {
             Some((late, Fate::JustBeforeTheNext)) => {
                 self.land(late);
                 self.apply(request)
@@ -133,6 +135,38 @@ impl Unlucky {
             }
             None => self.apply(request),
         }
+    }
+
+    fn struck(
+        &self,
+        request: CommitRequest,
+        fate: Fate,
+        meanwhile: Option<Meanwhile>,
+    ) -> Result<CommitReceipt, StoreError> {
+        let meanwhile = || meanwhile.into_iter().for_each(|meanwhile| meanwhile());
+        let code = match fate {
+            Fate::Overtaken => {
+                meanwhile();
+                return self.apply(request);
+            }
+            Fate::Done => {
+                // A conflict is no unknown outcome.
+                self.apply(request)?;
+                StoreError::COMMIT_UNKNOWN_RESULT
+            }
+            Fate::NotDone => StoreError::COMMIT_UNKNOWN_RESULT,
+            // After this one, unlike 1021, the commit may still happen.
+            Fate::Held => {
+                self.state().held.push(request);
+                StoreError::CLUSTER_VERSION_CHANGED
+            }
+            Fate::JustBeforeTheNext | Fate::JustAfterTheNext => {
+                self.state().late = Some((request, fate));
+                StoreError::CLUSTER_VERSION_CHANGED
+            }
+        };
+        meanwhile();
+        Err(StoreError::new(code))
     }
 }
 
