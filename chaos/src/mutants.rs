@@ -55,7 +55,8 @@ pub const fn scenario_of(bug: Bug) -> &'static str {
         Bug::BestGuessFires => "skew-drift",
         Bug::LeaseByWallClock => "skew-step",
         Bug::FenceNotChecked => "partition-halves",
-        Bug::HandlersOutliveLease => "partition-one-way",
+        Bug::HandlersOutliveLease | Bug::CompletionNotChecked => "partition-one-way",
+        Bug::SilentSessionKept => "worker-stopped",
         Bug::RetriedWithoutMarker | Bug::AcknowledgedEarly => "unknown-commits",
         _ => "swarm",
     }

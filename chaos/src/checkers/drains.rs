@@ -1,6 +1,7 @@
 //! L1: when faults have healed, everything due drains within the bound that the header states:
 //! what is due by then has ended, what starts later starts in time, no instant of a schedule
-//! waits, and shards of a dead owner have a living one.
+//! waits, and shards of a dead owner have a living one. The attempts of a dead worker are over
+//! soon after its lease, not only when they run out of time.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,6 +18,57 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
     }
     ticks(history, findings);
     takeovers(history, findings);
+    dead_sessions(history, findings);
+}
+
+/// Two leases, as a new owner gives a session its whole lease anew, and some time for what the
+/// faults have left undone.
+fn dead_session_over(history: &History) -> Duration {
+    Duration::from_millis(2 * history.header.session_lease_ms) + Duration::from_secs(20)
+}
+
+fn dead_sessions(history: &History, findings: &mut Findings) {
+    let mut running: BTreeMap<&str, (&str, u64)> = BTreeMap::new();
+    let mut lost: BTreeMap<&str, TrueTime> = BTreeMap::new();
+    for event in &history.events {
+        match &event.what {
+            What::Started { id, token, .. } => {
+                running.insert(id, (&event.node, *token));
+            }
+            What::Ended { id, token, .. } if running.get(id.as_str()).is_some_and(|(_, last)| last == token) => {
+                running.remove(id.as_str());
+            }
+            What::Node { change: NodeChange::Killed } => {
+                let here = running.iter().filter(|(_, (node, _))| *node == event.node).map(|(id, _)| *id);
+                let here: Vec<&str> = here.collect();
+                running.retain(|_, (node, _)| *node != event.node);
+                lost.extend(here.into_iter().map(|id| (id, event.at)));
+            }
+            What::Commit { changes, .. } => {
+                for change in changes {
+                    let Change::LeaseCleared { id } = change else { continue };
+                    let Some(since) = lost.remove(id.as_str()) else { continue };
+                    over(history, id, since, event.at, findings);
+                }
+            }
+            _ => {}
+        }
+    }
+    // What is still to be taken back at the end.
+    for (id, since) in lost.into_iter().filter(|_| history.header.sees.commits) {
+        let leased = |what: &What| matches!(what, What::FinalRow { row: Change::Lease { id: it, .. } } if it == id);
+        if history.first(leased).is_some() {
+            over(history, id, since, history.end(), findings);
+        }
+    }
+}
+
+fn over(history: &History, id: &str, lost: TrueTime, at: TrueTime, findings: &mut Findings) {
+    let since = lost.max(history.healed());
+    let late = at.since(since);
+    if late > dead_session_over(history) {
+        findings.add(id, at, format!("its worker died at {lost}, and still had it {late:?} after {since}"));
+    }
 }
 
 fn patience(history: &History) -> Duration {
@@ -144,7 +196,7 @@ fn taken(history: &History, shard: u32, since: Option<TrueTime>, at: TrueTime, f
 #[cfg(test)]
 mod tests {
     use crate::{
-        checkers::testing::{Story, check_as, due},
+        checkers::testing::{Story, check_as, cleared, due, lease},
         history::{
             Change,
             EndState::{Scheduled, Succeeded},
@@ -200,6 +252,19 @@ mod tests {
         check_as("L1", run(5000, 5900), 0);
         check_as("L1", run(5000, 6100), 1);
         check_as("L1", run(7000, 6900), 0);
+    }
+
+    #[test]
+    fn a_dead_worker_does_not_keep_its_tasks() {
+        // The stories' lease is a second.
+        let run = |over_ms| {
+            move |story: &mut Story| {
+                story.at_ms(0).what(What::Healed).commit(vec![lease("a", 1)]).start("a", 1, "w", 0);
+                story.at_ms(1000).node("w", Killed).at_ms(over_ms).commit(vec![cleared("a")]);
+            }
+        };
+        check_as("L1", run(22_900), 0);
+        check_as("L1", run(23_100), 1);
     }
 
     #[test]
