@@ -56,8 +56,6 @@ bugs! {
     HandlersOutliveLease = "handlers-outlive-lease",
     /// A completion counts under any token (S4).
     CompletionNotChecked = "completion-not-checked",
-    /// A repeated completion is accepted again (S4).
-    DuplicateAccepted = "duplicate-accepted",
     /// A cancellation leaves the lease of a running attempt (S4, S7).
     CancelLeavesLease = "cancel-leaves-lease",
     /// Firing leaves the due entry (S8).

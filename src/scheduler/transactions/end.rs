@@ -136,7 +136,7 @@ async fn not_accepted(
 ) -> Body<EndOutcome> {
     Ok(match refuse(request, lease, extra.head.as_ref()) {
         // An earlier try of this very batch was committed.
-        EndOutcome::Duplicate if maybe_committed || planted(Bug::DuplicateAccepted) => {
+        EndOutcome::Duplicate if maybe_committed => {
             EndOutcome::Accepted { retry: committed_retry(tx, request, extra.head).await? }
         }
         outcome => outcome,
