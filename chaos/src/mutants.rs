@@ -57,7 +57,8 @@ pub const fn scenario_of(bug: Bug) -> &'static str {
         Bug::FenceNotChecked => "partition-halves",
         Bug::HandlersOutliveLease | Bug::CompletionNotChecked => "partition-one-way",
         Bug::SilentSessionKept => "worker-stopped",
-        Bug::RetriedWithoutMarker | Bug::AcknowledgedEarly => "unknown-commits",
+        Bug::RetriedWithoutMarker | Bug::HintsTrusted => "unknown-commits",
+        Bug::AcknowledgedEarly => "zombie-commit",
         _ => "swarm",
     }
 }

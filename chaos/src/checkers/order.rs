@@ -37,6 +37,9 @@ struct Standing<'a> {
     lanes: BTreeMap<Lane<'a>, BTreeMap<&'a str, Entry>>,
     /// Owners of shards, and since when.
     owners: BTreeMap<u32, (&'a str, TrueTime)>,
+    /// For each shard the last dispatch, and since when there is no long pause between two: an owner
+    /// that may not act (its clock was rejected) reads nothing meanwhile, and begins anew.
+    dispatches: BTreeMap<u32, (TrueTime, TrueTime)>,
 }
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
@@ -46,6 +49,7 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
         let What::Commit { changes, acknowledged, .. } = &event.what else { continue };
         standing.clear(changes);
         let seen_after = if event.at > calm { SEEN_AFTER } else { SEEN_AFTER_FAULTS };
+        standing.dispatched(changes, event.at);
         standing.judge(changes, event.at, seen_after, findings);
         for change in changes {
             match change {
@@ -78,6 +82,15 @@ impl<'a> Standing<'a> {
         }
     }
 
+    fn dispatched(&mut self, changes: &[Change], at: TrueTime) {
+        for change in changes {
+            let Change::Lease { shard, .. } = change else { continue };
+            let (last, since) = self.dispatches.get(shard).copied().unwrap_or_default();
+            let since = if at.since(last) > SEEN_AFTER { at } else { since };
+            self.dispatches.insert(*shard, (at, since));
+        }
+    }
+
     /// The worst dispatch of a commit in each lane, against the best that stands there.
     fn judge(&self, changes: &[Change], at: TrueTime, seen_after: Duration, findings: &mut Findings) {
         let mut fired: BTreeMap<Lane<'_>, (u32, i64, &str)> = BTreeMap::new();
@@ -88,6 +101,7 @@ impl<'a> Standing<'a> {
         }
         for (lane, (priority, due_unix_ms, id)) in fired {
             let owned = self.owners.get(&lane.0).map_or(TrueTime::ZERO, |(_, since)| *since);
+            let owned = owned.max(self.dispatches.get(&lane.0).map_or(TrueTime::ZERO, |(_, since)| *since));
             let seen = |entry: &Entry| {
                 let after = if entry.heard { seen_after } else { SEEN_AFTER_UNHEARD };
                 entry.ready.max(owned).plus(after) <= at
@@ -134,6 +148,13 @@ mod tests {
         vec![Change::DueCleared { id: id.to_owned(), due_unix_ms }, lease]
     }
 
+    /// Something of another queue of the shard is fired every few seconds.
+    fn busy(story: &mut Story, from_s: u64, until_s: u64) {
+        for at in (from_s..until_s).step_by(5) {
+            story.at_ms(at * 1000).commit(fire(&format!("other-{at}"), "others", 1, 0));
+        }
+    }
+
     #[test]
     fn what_is_better_and_has_long_been_ready_goes_first() {
         let run = |better: (&'static str, u32, i64), fired_ms| {
@@ -144,6 +165,7 @@ mod tests {
                     .what(What::Healed)
                     .at_ms(100_000)
                     .commit(vec![due("a", queue, priority, due_ms), due("b", "q", 2, 500)]);
+                busy(story, 100, 111);
                 story.at_ms(fired_ms).commit(fire("b", "q", 2, 500));
             }
         };
@@ -161,11 +183,22 @@ mod tests {
             move |story: &mut Story| {
                 story.at_ms(0).commit(vec![due("a", "q", 1, 0), due("b", "q", 2, 0)]);
                 let lease = Change::ShardLease { shard: 0, owner: "another".to_owned(), epoch: 2 };
-                story.at_ms(30_000).commit(vec![lease]).at_ms(fired_ms).commit(fire("b", "q", 2, 0));
+                story.at_ms(30_000).commit(vec![lease]);
+                busy(story, 30, 69);
+                story.at_ms(fired_ms).commit(fire("b", "q", 2, 0));
             }
         };
         check_as("S10", taken(69_000), 0);
         check_as("S10", taken(71_000), 1);
+    }
+
+    #[test]
+    fn an_owner_that_has_paused_is_given_time_to_read() {
+        let paused = |story: &mut Story| {
+            story.at_ms(0).what(What::Healed).at_ms(100_000).commit(vec![due("a", "q", 1, 0), due("b", "q", 2, 0)]);
+            story.at_ms(130_000).commit(fire("b", "q", 2, 0));
+        };
+        check_as("S10", paused, 0);
     }
 
     #[test]
