@@ -6,11 +6,17 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use escapement::{
     clock::SharedClock,
     edge::SystemClock,
-    store::{MemoryEngine, Version, memory::MemoryOptions},
+    store::{
+        MemoryEngine, Version,
+        engine::{Engine as _, RangeRead, ReadVersionRequest},
+        memory::MemoryOptions,
+    },
 };
+use futures_util::FutureExt as _;
 
 use super::{
     commits::InFlight,
@@ -78,6 +84,24 @@ impl SimStore {
     /// The commits, and what was said of them.
     pub fn log(&self) -> &CommitLog {
         &self.0.log
+    }
+
+    /// Every row that there is now, in the order of keys, without asking any node.
+    pub fn rows(&self) -> Vec<(Bytes, Bytes)> {
+        let newest = self.0.memory.read_version(&ReadVersionRequest::default()).now_or_never();
+        let newest = newest.expect("memory answers at once").expect("memory has a version");
+        let (mut begin, mut rows) = (Bytes::new(), Vec::new());
+        loop {
+            let end = Bytes::from_static(&[0xff]);
+            let read = RangeRead { begin: begin.clone(), end, limit: 0, target_bytes: 0, reverse: false };
+            let page = self.0.memory.get_range(read, newest).now_or_never();
+            let page = page.expect("memory answers at once").expect("the newest version can be read");
+            rows.extend(page.rows);
+            match rows.last() {
+                Some((last, _)) if page.more => begin = [last, &b"\0"[..]].concat().into(),
+                _ => return rows,
+            }
+        }
     }
 
     /// The plan that it follows.

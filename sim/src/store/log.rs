@@ -75,6 +75,8 @@ pub struct CommitLog(Arc<Mutex<Inner>>);
 struct Inner {
     entries: Vec<CommitEntry>,
     sent: Vec<Sent>,
+    /// Commits applied, by the node that sent them.
+    landed: BTreeMap<String, usize>,
     /// Sendings that have not arrived, by their bytes.
     under_way: BTreeMap<u64, Vec<SendId>>,
 }
@@ -93,6 +95,11 @@ impl CommitLog {
     /// The newest version at which anything was committed.
     pub fn newest(&self) -> Version {
         self.lock().entries.last().map_or(Version(0), |entry| entry.version)
+    }
+
+    /// How many commits of this client's node were applied.
+    pub fn landed_of(&self, node: &str) -> usize {
+        self.lock().landed.get(node).copied().unwrap_or(0)
     }
 
     /// Sendings after which the commit landed although its client had been cut off.
@@ -151,6 +158,8 @@ impl CommitLog {
         if let Some(id) = entry.sent {
             let number = inner.entries.len();
             inner.sent[id].landed.push(number);
+            let node = inner.sent[id].node.clone();
+            *inner.landed.entry(node).or_default() += 1;
         }
         inner.entries.push(entry);
     }

@@ -21,6 +21,7 @@ mod judged;
 mod process;
 mod record;
 #[allow(dead_code, reason = "shared with the simulation, which has a log of commits, too")]
+#[path = "../../../chaos/src/run/rows.rs"]
 mod rows;
 mod server_killed;
 mod sink;

@@ -1,0 +1,314 @@
+//! A whole run as data: cluster, settings, clocks, store, work and faults. A plan is one JSON
+//! object; printed it is one line, and whoever edits the line runs what it says.
+//!
+//! Chance only makes plans (see [`crate::scenario`]); it decides nothing that a plan says.
+
+use std::{collections::BTreeMap, fmt};
+
+use escapement_sim::{
+    clock::{Claim, ClockEvent, ClockPlan, LeapPlan, NodePlan, TrueLeap},
+    store::FaultPlan,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    nemesis::{Nemesis, Strike},
+    workload::Workload,
+};
+
+/// Name of the store's node.
+pub const STORE: &str = "store";
+
+/// What a run does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Of the simulator: scheduling of tasks, latency of each message.
+    pub seed: u64,
+    /// Name of the scenario that it was made for.
+    pub scenario: String,
+    /// The cluster.
+    pub shape: Shape,
+    /// Its settings.
+    pub knobs: Knobs,
+    /// Faults come in the first so many milliseconds; then everything heals.
+    pub safety_ms: u64,
+    /// True UTC when the run begins, Unix milliseconds.
+    pub epoch_unix_ms: i64,
+    /// The leap second that there is in truth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leap: Option<TrueLeap>,
+    /// Clocks that are not simply right, by node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clocks: BTreeMap<String, NodePlan>,
+    /// What goes wrong with the store.
+    pub store: FaultPlan,
+    /// What clients do.
+    pub workloads: Vec<Workload>,
+    /// What goes wrong with everything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strikes: Vec<Strike>,
+}
+
+/// How many of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Schedulers, 1 to 5: one serves, the others stand by.
+    pub servers: u32,
+    /// Workers, 1 to 20.
+    pub workers: u32,
+    /// Clients, 1 to 10.
+    pub clients: u32,
+    /// Slots of each worker.
+    pub slots: u32,
+}
+
+/// Settings of the schedulers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Knobs {
+    /// Shards.
+    pub shards: u32,
+    /// Lease of a worker's session, milliseconds.
+    pub session_lease_ms: u64,
+    /// Lease of a scheduler, milliseconds.
+    pub member_lease_ms: u64,
+    /// How far ahead tasks are held in memory, milliseconds.
+    pub hot_window_ms: u64,
+    /// Entries of one stream in memory.
+    pub stream_entries_max: u32,
+    /// Tasks in one firing transaction.
+    pub fire_batch_max: u32,
+    /// Firing transactions in flight.
+    pub fires_in_flight_max: u32,
+    /// How often everything is read again, milliseconds.
+    pub rescan_ms: u64,
+    /// Schedulers take the hosts' clocks as smeared.
+    #[serde(default)]
+    pub smear: bool,
+    /// The schedulers' list of leap seconds has the true one.
+    #[serde(default)]
+    pub leap_listed: bool,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            shards: 8,
+            session_lease_ms: 3000,
+            member_lease_ms: 2000,
+            hot_window_ms: 300_000,
+            stream_entries_max: 65_536,
+            fire_batch_max: 256,
+            fires_in_flight_max: 8,
+            rescan_ms: 10_000,
+            smear: false,
+            leap_listed: false,
+        }
+    }
+}
+
+/// A plan cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It is no JSON of a plan.
+    #[error("not a plan: {0}")]
+    Syntax(#[from] serde_json::Error),
+    /// Its store cannot.
+    #[error("store: {0}")]
+    Store(#[from] escapement_sim::store::PlanError),
+    /// A value is out of range.
+    #[error("{field} is {value}; it has to be {limit}")]
+    Value {
+        /// Where.
+        field: String,
+        /// What stands there.
+        value: String,
+        /// What may.
+        limit: String,
+    },
+}
+
+fn require(holds: bool, field: &str, value: &dyn fmt::Display, limit: &str) -> Result<(), PlanError> {
+    match holds {
+        true => Ok(()),
+        false => Err(PlanError::Value { field: field.to_owned(), value: value.to_string(), limit: limit.to_owned() }),
+    }
+}
+
+impl Plan {
+    /// Reads what [`Plan`]'s `Display` wrote, perhaps edited since.
+    ///
+    /// # Errors
+    /// Names the field that cannot be followed.
+    pub fn from_json(text: &str) -> Result<Self, PlanError> {
+        let plan: Self = serde_json::from_str(text)?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Whether it can be followed.
+    ///
+    /// # Errors
+    /// Names the field that cannot.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let Shape { servers, workers, clients, slots } = self.shape;
+        require((1..=5).contains(&servers), "shape.servers", &servers, "1 to 5")?;
+        require((1..=20).contains(&workers), "shape.workers", &workers, "1 to 20")?;
+        require((1..=10).contains(&clients), "shape.clients", &clients, "1 to 10")?;
+        require((1..=1000).contains(&slots), "shape.slots", &slots, "1 to 1000")?;
+        require((1000..=86_400_000).contains(&self.safety_ms), "safety_ms", &self.safety_ms, "1 s to a day")?;
+        self.store.check()?;
+        let nodes = self.nodes();
+        for name in self.clocks.keys() {
+            require(nodes.contains(name), "clocks", name, "of nodes that there are")?;
+        }
+        for (n, strike) in self.strikes.iter().enumerate() {
+            for name in strike.what.nodes() {
+                require(nodes.contains(name), &format!("strikes[{n}]"), name, "against nodes that there are")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of all nodes: the store, servers, workers, clients.
+    pub fn nodes(&self) -> Vec<String> {
+        let mut nodes = vec![STORE.to_owned()];
+        nodes.extend(self.servers());
+        nodes.extend(self.workers());
+        nodes.extend(self.clients());
+        nodes
+    }
+
+    /// Names of the schedulers' nodes.
+    pub fn servers(&self) -> Vec<String> {
+        named("server", self.shape.servers)
+    }
+
+    /// Names of the workers' nodes.
+    pub fn workers(&self) -> Vec<String> {
+        named("worker", self.shape.workers)
+    }
+
+    /// Names of the clients' nodes.
+    pub fn clients(&self) -> Vec<String> {
+        named("client", self.shape.clients)
+    }
+
+    /// Clocks of all nodes, with the faults that strike them.
+    pub fn clock_plan(&self) -> ClockPlan {
+        let mut nodes = self.clocks.clone();
+        for name in self.nodes().iter().filter(|name| *name != STORE) {
+            // A machine of today knows its clock to some milliseconds.
+            let claim = Claim::Honest { slack_us: 3000 };
+            nodes.entry(name.clone()).or_insert_with(|| NodePlan { claim, ..NodePlan::default() });
+        }
+        for strike in &self.strikes {
+            if let Nemesis::Clock { node, fault } = &strike.what
+                && let Some(plan) = nodes.get_mut(node)
+            {
+                plan.events.push(ClockEvent { at_ms: strike.at_ms, fault: *fault });
+            }
+        }
+        ClockPlan { epoch_unix_ms: self.epoch_unix_ms, leap: self.leap, nodes }
+    }
+
+    /// How much earlier than due a handler may start, in nanoseconds: what the schedulers'
+    /// clocks may be fast by beyond the bounds that they state.
+    pub fn early_ns_max(&self) -> u64 {
+        let clocks = self.clock_plan();
+        let servers = self.servers();
+        let beyond = servers.iter().filter_map(|name| clocks.nodes.get(name)).map(|node| self.fast_us_beyond(node));
+        beyond.max().unwrap_or(0).saturating_mul(1000)
+    }
+
+    fn fast_us_beyond(&self, node: &NodePlan) -> u64 {
+        use escapement_sim::clock::ClockFault;
+        let claims = node.events.iter().filter_map(|event| match event.fault {
+            ClockFault::Claim(claim) => Some(claim),
+            _ => None,
+        });
+        let stated = |claim| match claim {
+            Claim::Honest { .. } => None,
+            Claim::Unsynchronised => Some(0),
+            Claim::Fixed { error_us } => Some(u64::from(error_us)),
+        };
+        // The least that it ever states; nothing to excuse while it is honest.
+        let Some(stated) = claims.chain([node.claim]).filter_map(stated).min() else { return 0 };
+        let span_us = (self.safety_ms + self.drain_ms_max()) * 1000;
+        let drifts = node.events.iter().filter_map(|event| match event.fault {
+            ClockFault::Drift { ppm } => Some(ppm),
+            _ => None,
+        });
+        let drift = u64::from(drifts.chain([node.drift_ppm]).map(i32::unsigned_abs).max().unwrap_or(0));
+        let steps = node.events.iter().map(|event| match event.fault {
+            ClockFault::Step { by_us } => by_us.unsigned_abs(),
+            // A clock that stood still and one that went on differ by that much.
+            ClockFault::Suspend { for_ms, .. } => for_ms * 1000,
+            _ => 0,
+        });
+        let noise = node.events.iter().map(|event| match event.fault {
+            ClockFault::Jitter { us } => u64::from(us),
+            _ => 0,
+        });
+        let daemon = node.daemon.map_or(0, |daemon| u64::from(daemon.accuracy_us));
+        let wrong = node.offset_us.unsigned_abs()
+            + steps.sum::<u64>()
+            + span_us * drift / 1_000_000
+            + u64::from(node.jitter_us)
+            + noise.max().unwrap_or(0)
+            + daemon;
+        wrong.saturating_sub(stated)
+    }
+
+    /// Whether the rates of all clocks are within bounds, and no process is ever suspended.
+    pub fn rates_in_bounds(&self) -> bool {
+        use escapement_sim::clock::ClockFault;
+        let clocks = self.clock_plan();
+        let is_fine = |node: &NodePlan| {
+            let wild = node.drift_ppm.abs() > DRIFT_PPM_MAX || matches!(node.leap, LeapPlan::Early { .. });
+            !wild
+                && !node.events.iter().any(|event| match event.fault {
+                    ClockFault::Drift { ppm } => ppm.abs() > DRIFT_PPM_MAX,
+                    ClockFault::Suspend { .. } => true,
+                    _ => false,
+                })
+        };
+        let is_paused = |strike: &Strike| matches!(strike.what, Nemesis::Pause { .. });
+        clocks.nodes.values().all(is_fine) && !self.strikes.iter().any(is_paused)
+    }
+
+    /// After everything has healed, all that is due is over within this many milliseconds: two
+    /// leases of each kind, two scans, the longest life of a task, and what the slots need for
+    /// all the work, twice.
+    pub fn drain_ms_max(&self) -> u64 {
+        let Knobs { session_lease_ms, member_lease_ms, rescan_ms, .. } = self.knobs;
+        let slots = u64::from(self.shape.workers * self.shape.slots);
+        let work: u64 = self.workloads.iter().map(Workload::work_ms).sum();
+        let life = self.workloads.iter().map(Workload::life_ms).max().unwrap_or(0);
+        2 * (session_lease_ms + member_lease_ms + rescan_ms) + life + 2 * work / slots.max(1) + SETTLE_MS
+    }
+
+    /// Strikes, work, wrong clocks and faults of the store: what there is to leave out.
+    pub fn events(&self) -> usize {
+        let work: usize = self.workloads.iter().map(|workload| workload.items().len()).sum();
+        self.strikes.len() + work + self.clocks.len() + self.store.faults.len()
+    }
+}
+
+/// A clock's rate is within bounds up to here, as the schedulers assume.
+const DRIFT_PPM_MAX: i32 = 500;
+/// Until connections are made anew, clocks are accepted again, and what was held up comes.
+const SETTLE_MS: u64 = 60_000;
+
+fn named(kind: &str, count: u32) -> Vec<String> {
+    (1..=count).map(|n| format!("{kind}-{n}")).collect()
+}
+
+/// As one line of JSON, which [`Plan::from_json`] reads.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}

@@ -1,0 +1,116 @@
+//! What is counted of a run: faults that took effect, and rare things that happened.
+
+use std::collections::BTreeMap;
+
+use escapement::store::StoreError;
+use escapement_sim::{
+    clock::{Claim, Correct, LeapPlan},
+    store::{Effect, Fault},
+};
+use madsim::time::TimeHandle;
+
+use super::world::World;
+use crate::nemesis::Nemesis;
+
+/// Counts by name.
+type Counts = BTreeMap<String, u64>;
+
+/// Every fault that a run can count, by name.
+pub fn fault_names() -> Vec<String> {
+    let nemeses = Nemesis::KINDS.iter().map(|kind| (*kind).to_owned());
+    let store = Fault::ALL.iter().map(|fault| store_name(*fault));
+    let meddling = ["duplicated-call", "lost-answer", "slow-call"].map(str::to_owned);
+    let clocks = CLOCKS.iter().map(|name| (*name).to_owned());
+    nemeses.chain(store).chain(meddling).chain(clocks).collect()
+}
+
+/// Every rare thing that a run counts, by name.
+pub fn rarity_names() -> Vec<String> {
+    let effects = Effect::ALL.iter().map(|effect| effect_name(*effect));
+    LOGGED.iter().map(|name| (*name).to_owned()).chain(effects).collect()
+}
+
+const CLOCKS: &[&str] = &[
+    "clock-offset",
+    "clock-rate",
+    "clock-noise",
+    "clock-claims-falsely",
+    "clock-unsynchronised",
+    "daemon-steps",
+    "daemon-slews",
+    "leap-step",
+    "leap-smear",
+    "leap-unannounced",
+    "leap-false",
+    "leap-timers-early",
+];
+
+const LOGGED: &[&str] = &["unknown-commit-applied", "unknown-commit-not-applied", "zombie-commit"];
+
+fn store_name(fault: Fault) -> String {
+    format!("store-{}", kebab(&format!("{fault:?}")))
+}
+
+fn effect_name(effect: Effect) -> String {
+    kebab(&format!("{effect:?}"))
+}
+
+fn kebab(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !out.is_empty() {
+            out.push('-');
+        }
+        out.extend(letter.to_lowercase());
+    }
+    out
+}
+
+impl World {
+    /// Faults and rare things.
+    pub(super) fn tally(&self) -> (Counts, Counts) {
+        let mut faults = Counts::new();
+        let mut add = |name: &str, count: u64| {
+            if count > 0 {
+                *faults.entry(name.to_owned()).or_default() += count;
+            }
+        };
+        let elapsed = u64::try_from(TimeHandle::current().elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.plan.strikes.iter().filter(|strike| strike.at_ms < elapsed).for_each(|strike| add(strike.what.kind(), 1));
+        self.store.hits().into_iter().for_each(|(fault, count)| add(&store_name(fault), count));
+        self.meddling.hits().into_iter().for_each(|(name, count)| add(name, count));
+        self.clock_faults().into_iter().for_each(|name| add(name, 1));
+
+        let mut rarities = Counts::new();
+        let log = self.store.log();
+        let (applied, not) = log.told(StoreError::COMMIT_UNKNOWN_RESULT);
+        let counts = [applied, not, log.landed_after_cut_off()].map(|count| count as u64);
+        let logged = LOGGED.iter().map(|name| (*name).to_owned()).zip(counts);
+        let effects = self.store.effects().into_iter().map(|(effect, count)| (effect_name(effect), count));
+        rarities.extend(logged.chain(effects).filter(|(_, count)| *count > 0));
+        (faults, rarities)
+    }
+
+    fn clock_faults(&self) -> Vec<&'static str> {
+        let leap = self.plan.leap.is_some();
+        let of_node = |node: &escapement_sim::clock::NodePlan| {
+            let daemon = node.daemon.map(|daemon| daemon.correct);
+            let found = [
+                node.offset_us != 0,
+                node.drift_ppm != 0,
+                node.jitter_us != 0,
+                matches!(node.claim, Claim::Fixed { .. }),
+                matches!(node.claim, Claim::Unsynchronised),
+                matches!(daemon, Some(Correct::Step)),
+                matches!(daemon, Some(Correct::Slew { .. })),
+                leap && node.leap == LeapPlan::Step,
+                leap && node.leap == LeapPlan::Smear,
+                leap && node.leap == LeapPlan::Unannounced,
+                matches!(node.leap, LeapPlan::False(_)),
+                leap && matches!(node.leap, LeapPlan::Early { .. }),
+            ];
+            CLOCKS.iter().zip(found).filter(|(_, found)| *found).map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        self.plan.clock_plan().nodes.values().flat_map(of_node).collect()
+    }
+}
