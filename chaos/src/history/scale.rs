@@ -76,6 +76,7 @@ const SMEAR_HALF: Duration = Duration::from_secs(12 * 3600);
 impl TimeScale {
     /// The true time of a UTC instant. The first true instant that bears the name: 23:59:60
     /// has none of its own, and the instant after it comes a second later than Unix time counts.
+    /// What lies in a second that is left out comes with the second after it.
     /// `None` before the beginning.
     pub fn true_time(&self, unix_ms: i64) -> Option<TrueTime> {
         let mut nanos = (i128::from(unix_ms) - i128::from(self.epoch_unix_ms)) * 1_000_000;

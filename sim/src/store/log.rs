@@ -79,6 +79,10 @@ struct Inner {
     landed: BTreeMap<String, usize>,
     /// Sendings that have not arrived, by their bytes.
     under_way: BTreeMap<u64, Vec<SendId>>,
+    /// All sendings, by their bytes.
+    twins: BTreeMap<u64, Vec<SendId>>,
+    /// The bytes of each sending.
+    fingerprints: Vec<u64>,
 }
 
 impl CommitLog {
@@ -137,12 +141,19 @@ impl CommitLog {
         let mut inner = self.lock();
         let id = inner.sent.len();
         inner.sent.push(Sent { node: node.to_owned(), at, arrived: None, told: None, landed: Vec::new() });
-        inner.under_way.entry(fingerprint(request)).or_default().push(id);
+        let bytes = fingerprint(request);
+        inner.under_way.entry(bytes).or_default().push(id);
+        inner.twins.entry(bytes).or_default().push(id);
+        inner.fingerprints.push(bytes);
         id
     }
 
     pub(super) fn tell(&self, id: SendId, at: Duration, told: Told) {
-        self.lock().sent[id].told = Some((at, told));
+        let mut inner = self.lock();
+        if let Told::Acknowledged(version) = told {
+            inner.untwine(id, version);
+        }
+        inner.sent[id].told = Some((at, told));
     }
 
     /// Which sending has just arrived: of equal ones the newest, as the older may be lost.
@@ -166,6 +177,30 @@ impl CommitLog {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Two clients that make the same cluster send the same bytes at once, and which of them
+    /// arrived first was a guess. Whoever is told of a version sent the commit of that version.
+    fn untwine(&mut self, id: SendId, version: Version) {
+        let landed_there = |sent: &Sent| sent.landed.iter().any(|entry| self.entries[*entry].version == version);
+        if landed_there(&self.sent[id]) {
+            return;
+        }
+        let is_free = |sent: &Sent| !matches!(sent.told, Some((_, Told::Acknowledged(told))) if told == version);
+        let twins = self.twins.get(&self.fingerprints[id]).into_iter().flatten();
+        let twin = twins.copied().find(|twin| landed_there(&self.sent[*twin]) && is_free(&self.sent[*twin]));
+        let Some(twin) = twin else { return };
+        let (arrived, landed) = (self.sent[id].arrived, std::mem::take(&mut self.sent[id].landed));
+        self.sent[id].arrived = std::mem::replace(&mut self.sent[twin].arrived, arrived);
+        self.sent[id].landed = std::mem::replace(&mut self.sent[twin].landed, landed);
+        for (owner, other) in [(id, twin), (twin, id)] {
+            for entry in self.sent[owner].landed.clone() {
+                debug_assert_eq!(self.entries[entry].sent, Some(other));
+                self.entries[entry].sent = Some(owner);
+            }
+        }
     }
 }
 
