@@ -9,6 +9,7 @@
     reason = "a test: a failed step is a failed test"
 )]
 
+mod alone;
 mod judge;
 mod ops;
 mod plans;
