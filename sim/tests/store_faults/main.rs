@@ -29,6 +29,8 @@ use self::{ops::Mutant, run::run};
 const SEEDS: u64 = 8;
 /// Within so many a mutant has to be caught.
 const MUTANT_SEEDS: u64 = 4;
+/// What the retry runner of the clients must have met.
+const RETRIED: [i32; 11] = [1007, 1009, 1020, 1021, 1037, 1038, 1039, 1042, 1051, 1078, 1213];
 
 fn entry() -> Seeds {
     Seeds::new("the_same_seed_gives_the_same_trace_in_another_process", SEEDS)
@@ -50,14 +52,19 @@ fn the_same_seed_gives_the_same_trace_in_another_process() {
 }
 
 #[test]
-fn every_fault_strikes_and_is_counted() {
+fn every_fault_strikes_and_clients_meet_every_code() {
     let Some(runs) = runs() else { return };
     let counts = counts(runs);
     let faults = Fault::ALL.iter().map(|fault| format!("fault {fault:?}"));
     let effects = Effect::ALL.iter().map(|effect| format!("effect {effect:?}"));
     let rare = run::RARE.iter().map(|name| format!("rare {name}"));
-    let missing: Vec<_> =
-        faults.chain(effects).chain(rare).filter(|name| counts.get(name).copied().unwrap_or(0) == 0).collect();
+    let retries = RETRIED.iter().map(|code| format!("retry {code}"));
+    let missing: Vec<_> = faults
+        .chain(effects)
+        .chain(rare)
+        .chain(retries)
+        .filter(|name| counts.get(name).copied().unwrap_or(0) == 0)
+        .collect();
     assert!(missing.is_empty(), "never happened in seeds 1 to {}: {missing:?}\n{counts:#?}", runs.len());
 }
 

@@ -65,6 +65,10 @@ pub(crate) struct Ledger {
     acknowledged: Arc<AtomicU64>,
     pub(crate) reads: Arc<AtomicU64>,
     pub(crate) watches_fired: Arc<AtomicU64>,
+    /// Readers that accept the risk, and got a version below one acknowledged before.
+    pub(crate) stale_reads: Arc<AtomicU64>,
+    /// Tries after which another followed, by code.
+    retries: Arc<Mutex<BTreeMap<i32, u64>>>,
 }
 
 impl Ledger {
@@ -78,6 +82,18 @@ impl Ledger {
 
     pub(crate) fn accuse(&self, what: String) {
         self.broken.lock().unwrap().push(what);
+    }
+
+    /// Adds what a client's retry runner met.
+    pub(crate) fn note_retries(&self, db: &Database) {
+        let mut retries = self.retries.lock().unwrap();
+        for (code, count) in db.metrics().into_values().flat_map(|kind| kind.retries) {
+            *retries.entry(code).or_default() += count;
+        }
+    }
+
+    pub(crate) fn retries(&self) -> BTreeMap<i32, u64> {
+        self.retries.lock().unwrap().clone()
     }
 
     fn acknowledge(&self, version: Option<Version>) {
@@ -220,6 +236,9 @@ impl Lane {
             let version = tx.raw().read_version().await?;
             if !risky && version.0 < acknowledged {
                 return Err(Abort::Refuse(format!("{version:?} was read after {acknowledged} was acknowledged")));
+            }
+            if version.0 < acknowledged {
+                self.ledger.stale_reads.fetch_add(1, Relaxed);
             }
             for (counter, prefix) in FAMILIES {
                 let (value, keys) = (number(tx.get(counter).await?), count(&tx, prefix).await?);

@@ -28,7 +28,7 @@ const RUN_MS: u64 = 40_000;
 const CALM: Duration = Duration::from_secs(70);
 
 /// What else must have happened, besides faults and effects of the store.
-pub(crate) const RARE: [&str; 11] = [
+pub(crate) const RARE: [&str; 14] = [
     "landed-after-cut-off",
     "answer-lost-in-network-applied",
     "answer-lost-in-network-not-applied",
@@ -40,6 +40,9 @@ pub(crate) const RARE: [&str; 11] = [
     "too-old-in-a-window-of-5000-ms",
     "too-old-in-a-window-of-10000-ms",
     "batch-of-at-most-two-was-full",
+    "told-1021-by-the-fault-and-applied",
+    "told-1021-by-the-store-and-not-applied",
+    "stale-version-noticed",
 ];
 /// What the knobs make of a version's life, in the order of [`RARE`].
 const WINDOWS_MS: [u64; 4] = [100, 1000, 5000, 10_000];
@@ -91,6 +94,7 @@ async fn client(store: SimStore, ledger: Ledger, name: String, mutant: Mutant, s
     for lane in lanes.collect::<Vec<_>>() {
         lane.await.unwrap();
     }
+    ledger.note_retries(&db);
 }
 
 /// Kills the store's node now and then, and cuts clients off from it, either way or both ways.
@@ -145,7 +149,8 @@ fn report(store: &SimStore, ledger: &Ledger, broken: &[String]) -> String {
     let rare = RARE.iter().map(|name| format!("rare {name}")).zip(rare(store, ledger));
     let faults = store.hits().into_iter().map(|(fault, hits)| (format!("fault {fault:?}"), hits as usize));
     let effects = store.effects().into_iter().map(|(effect, seen)| (format!("effect {effect:?}"), seen as usize));
-    for (name, number) in outcomes.into_iter().chain(rare).chain(faults).chain(effects) {
+    let retries = ledger.retries().into_iter().map(|(code, count)| (format!("retry {code}"), count as usize));
+    for (name, number) in outcomes.into_iter().chain(retries).chain(rare).chain(faults).chain(effects) {
         writeln!(report, "count {name} {number}").unwrap();
     }
     for what in broken {
@@ -155,11 +160,12 @@ fn report(store: &SimStore, ledger: &Ledger, broken: &[String]) -> String {
 }
 
 /// In the order of [`RARE`].
-fn rare(store: &SimStore, ledger: &Ledger) -> [usize; 11] {
+fn rare(store: &SimStore, ledger: &Ledger) -> [usize; 14] {
     let (log, entries) = (store.log(), store.log().entries());
     let unknown = |sent: &&Sent| matches!(sent.told, Some((_, Told::Failed(StoreError::COMMIT_UNKNOWN_RESULT))));
     let told_so = [Some(Fault::UnknownApplied), Some(Fault::Recovery)];
     let unheard = |sent: &&Sent| sent.landed.iter().any(|entry| !told_so.contains(&entries[*entry].fault));
+    let applied = |sent: &&Sent| sent.landed.iter().any(|entry| entries[*entry].fault == Some(Fault::UnknownApplied));
     let sent = log.sent();
     let (effects, knobs) = (store.effects(), &store.plan().knobs);
     let seen_if = |is_so: bool, effect| if is_so { effects[&effect] as usize } else { 0 };
@@ -182,5 +188,8 @@ fn rare(store: &SimStore, ledger: &Ledger) -> [usize; 11] {
         window_3,
         window_4,
         seen_if(knobs.batch_commits_max == 2, Effect::SharedBatch),
+        sent.iter().filter(unknown).filter(applied).count(),
+        sent.iter().filter(unknown).filter(|sent| sent.arrived.is_some() && sent.landed.is_empty()).count(),
+        ledger.stale_reads.load(Relaxed) as usize,
     ]
 }
