@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode};
 
-use super::error::OpenError;
+use super::{error::OpenError, files::LogFiles};
 use crate::store::{
     StoreError,
     mvcc::{Base, Visit},
@@ -75,9 +75,11 @@ impl FjallBase {
         })
     }
 
-    /// Everything so far survives a loss of power.
-    pub(super) fn persist(&self) -> Result<(), StoreError> {
-        self.with(|tree| tree.database.persist(PersistMode::SyncAll).map_err(|error| failed(&error)))
+    /// Everything so far survives a loss of power; `files` are told so.
+    pub(super) fn persist(&self, files: &dyn LogFiles) -> Result<(), StoreError> {
+        self.with(|tree| tree.database.persist(PersistMode::SyncAll).map_err(|error| failed(&error)))?;
+        files.base_synced();
+        Ok(())
     }
 
     /// Bytes of keys and values handed to the tree.

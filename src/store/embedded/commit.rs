@@ -232,7 +232,9 @@ impl Shared {
         if by_stage_thread && (queue.is_idle || queue.jobs.len() < STAGE_JOBS_MIN && queue.bytes < STAGE_BYTES_MIN) {
             return Vec::new();
         }
-        if is_full && staging.poison.is_none() && !queue.jobs.is_empty() && self.trouble().is_none() {
+        // A store that closes flushes no more: waiting for it would never end.
+        let may_wait = staging.poison.is_none() && !queue.is_closing;
+        if is_full && may_wait && !queue.jobs.is_empty() && self.trouble().is_none() {
             queue.is_stalled = true;
             self.counters.stalls.fetch_add(1, Ordering::Relaxed);
             self.wants_flush.store(true, Ordering::Release);

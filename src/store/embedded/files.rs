@@ -72,6 +72,10 @@ pub trait LogFiles: Send + Sync + fmt::Debug {
     /// # Errors
     /// As the system says.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// The base below the log has been synced: what it has now survives a loss of power. Files
+    /// that simulate one put the base back to this moment; others need not know.
+    fn base_synced(&self) {}
 }
 
 /// The operating system's files.

@@ -69,7 +69,7 @@ impl Flusher {
         if !self.log.has_upto(applied) {
             return Ok(());
         }
-        shared.core.base.persist()?;
+        shared.core.base.persist(&*self.log.files)?;
         self.log.drop_upto(applied).map_err(|error| {
             StoreError::with(StoreError::OPERATION_FAILED, format!("cannot remove old log segments: {error}"))
         })

@@ -292,6 +292,28 @@ mod tests {
     }
 
     #[test]
+    fn an_unsent_commit_whose_caller_has_given_up_is_not_sent_after_its_stream_broke() {
+        let mut book = Book::default();
+        let ((gone, answer), (stays, _a)) = (commit(1), commit(2));
+        book.add(gone);
+        drop(answer);
+        book.stream_broke();
+        assert_eq!(ids(&book.next_batch(LIMITS)), [0; 0]);
+        book.add(stays);
+        assert_eq!(ids(&book.next_batch(LIMITS)), [2], "one that is waited for is");
+        assert_eq!(book.settled(), 0, "what was never sent leaves nothing unknown");
+    }
+
+    #[test]
+    fn a_commit_whose_caller_is_gone_goes_on_as_long_as_its_stream_does() {
+        let mut book = Book::default();
+        let (gone, answer) = commit(1);
+        book.add(gone);
+        drop(answer);
+        assert_eq!(ids(&book.next_batch(LIMITS)), [1]);
+    }
+
+    #[test]
     fn a_watch_is_set_again_and_cancelled_once() {
         let mut book = Book::default();
         let watch = |id| job(id, wire::watch_request(Bytes::from_static(b"k"), None, Version(1)));

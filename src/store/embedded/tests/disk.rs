@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -58,6 +59,44 @@ struct State {
     /// Operations until the power fails.
     operations_left: Option<u64>,
     operations: u64,
+    base: Option<BaseCopy>,
+}
+
+/// The base is on a real disk. What it had when it was last synced is kept beside.
+#[derive(Debug)]
+struct BaseCopy {
+    base: PathBuf,
+    copy: tempfile::TempDir,
+}
+
+impl BaseCopy {
+    fn take(&self) {
+        copy_dir(&self.base, self.copy.path());
+    }
+}
+
+/// Makes `to` what `from` is. The long stretches of zeros that fjall reserves are not written.
+fn copy_dir(from: &Path, to: &Path) {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    std::fs::remove_dir_all(to).unwrap();
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_dir(&path, &target);
+            continue;
+        }
+        let content = std::fs::read(&path).unwrap();
+        let file = std::fs::File::create(&target).unwrap();
+        file.set_len(content.len() as u64).unwrap();
+        for (number, chunk) in content.chunks(ZEROS.len()).enumerate() {
+            if *chunk != ZEROS[..chunk.len()] {
+                file.write_all_at(chunk, (number * ZEROS.len()) as u64).unwrap();
+            }
+        }
+    }
 }
 
 /// The disk. Clones are the same one.
@@ -89,6 +128,22 @@ impl Disk {
     /// The power fails before the operation after the next `operations`.
     pub(super) fn fail_after(&self, operations: u64) {
         self.state().operations_left = Some(operations);
+    }
+
+    /// From now on the base in `dir`, which nobody has open, loses with the power what it has
+    /// not synced.
+    pub(super) fn follow_base(&self, dir: &Path) {
+        let base = BaseCopy { base: dir.join("base"), copy: tempfile::tempdir().unwrap() };
+        base.take();
+        self.state().base = Some(base);
+    }
+
+    /// Puts the followed base back to what it had when it was last synced, or when it was first
+    /// followed. Nobody may have it open.
+    pub(super) fn lose_unsynced_base(&self) {
+        if let Some(BaseCopy { base, copy }) = &self.state().base {
+            copy_dir(copy.path(), base);
+        }
     }
 
     /// Operations so far.
@@ -255,5 +310,15 @@ impl LogFiles for Disk {
 
     fn list(&self, _dir: &Path) -> io::Result<Vec<PathBuf>> {
         Ok(self.operate()?.visible.keys().cloned().collect())
+    }
+
+    fn base_synced(&self) {
+        let state = self.state();
+        // Without power, the sync never was.
+        if state.operations_left != Some(0)
+            && let Some(base) = &state.base
+        {
+            base.take();
+        }
     }
 }

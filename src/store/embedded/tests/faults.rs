@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use super::{
     all, commit,
     files::{Event, Handle, TestFiles},
-    newest, open, open_with, until, value, wait,
+    newest, open, open_with, soon, until, value, wait,
 };
 use crate::store::{
     EmbeddedEngine, EmbeddedOptions, StoreError,
@@ -59,6 +59,41 @@ fn nothing_is_acknowledged_or_readable_while_its_sync_is_under_way() {
     }
     assert_eq!(value(&engine, "a"), Some(bytes("later 199")));
     assert!(engine.stats().syncs <= 5, "the 200 shared their syncs: {:?}", engine.stats());
+}
+
+#[test]
+fn the_queue_is_bounded_in_bytes_and_callers_beyond_it_wait_their_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = TestFiles::new();
+    let options = EmbeddedOptions {
+        files: Arc::new(Handle(Arc::clone(&files))),
+        queue_bytes_max: 8192,
+        ..EmbeddedOptions::default()
+    };
+    let engine = open_with(dir.path(), options).unwrap();
+    let _release = files.release_at_end();
+    files.set(|faults| faults.hold_syncs = true);
+    // More than a third of the queue each, so that it holds two.
+    let large = "x".repeat(3000);
+    let syncing = engine.commit(set("1 syncing", &large));
+    until("the sync is under way", || files.held() == 1);
+    let queued = engine.commit(set("2 queued", &large));
+    let mut waiting = engine.commit(set("3 waiting", &large));
+    // What is queued is committed though its caller gives up; what waits to be queued is not.
+    drop(engine.commit(set("4 given up", &large)));
+    // Of the usual size each, more than the queue in all.
+    let small: Vec<_> = (0..50).map(|number| engine.commit(set(&format!("5 small {number:02}"), "1"))).collect();
+    assert!((&mut waiting).now_or_never().is_none());
+    files.set(|faults| faults.hold_syncs = false);
+    soon("the commit under way is synced", syncing).unwrap();
+    soon("the queued commit is synced", queued).unwrap();
+    soon("the commit that waited is queued and synced", waiting).unwrap();
+    for commit in small {
+        soon("a small commit that waited is queued and synced", commit).unwrap();
+    }
+    let keys: Vec<_> = all(&engine).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys[..3], [bytes("1 syncing"), bytes("2 queued"), bytes("3 waiting")]);
+    assert_eq!(keys.len(), 53, "the one given up was never queued: {keys:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod recovery;
 mod segments;
 mod store;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -30,10 +30,23 @@ fn open(dir: &Path) -> EmbeddedEngine {
     open_with(dir, EmbeddedOptions::default()).unwrap()
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+/// Longer than anything takes here, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for something that must come, or else panics with its name.
+#[track_caller]
+fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let come = runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await });
+    come.unwrap_or_else(|_| panic!("still not after {PATIENCE:?}: {what}"))
 }
 
+#[track_caller]
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    soon("what this line waits for", future)
+}
+
+#[track_caller]
 fn commit(engine: &EmbeddedEngine, request: CommitRequest) -> Result<CommitReceipt, StoreError> {
     wait(engine.commit(request))
 }
@@ -57,7 +70,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
         if holds() {
             return;
         }
-        std::thread::park_timeout(std::time::Duration::from_millis(10));
+        std::thread::park_timeout(Duration::from_millis(10));
     }
     panic!("it never came to this: {what}");
 }

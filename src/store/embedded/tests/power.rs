@@ -14,13 +14,13 @@ use bytes::Bytes;
 use super::{
     all,
     disk::{Disk, below},
-    newest, open_with, wait,
+    newest, open_with, until, wait,
 };
 use crate::{
     rng::Rng,
     store::{
         EmbeddedEngine, EmbeddedOptions, MutationKind,
-        embedded::OpenError,
+        embedded::{LogFiles as _, OpenError},
         engine::{CommitRequest, Engine as _, Mutation},
         mvcc::tests::bytes,
     },
@@ -166,6 +166,7 @@ fn after_power_failures_at_any_operation_exactly_the_acknowledged_commits_are_th
         let mut model = Model { number: 0, states: VecDeque::from([Rows::new()]), acknowledged: 0 };
         let mut version = None;
         drop(open_with(dir.path(), options(&disk, &rng)).unwrap());
+        disk.follow_base(dir.path());
         for failure in 0..FAILURES {
             let case = format!("ESCAPEMENT_TEST_SEED={seed}, power failure {failure}");
             let (engine, powered) = open_at_last(dir.path(), disk, &rng, &case, &mut cut_short);
@@ -176,6 +177,10 @@ fn after_power_failures_at_any_operation_exactly_the_acknowledged_commits_are_th
             version = Some(newest(&engine));
             drop(engine);
             disk = powered.after_power_failure(&rng);
+            if below(&rng, 2) == 0 {
+                powered.lose_unsynced_base();
+            }
+            disk.follow_base(dir.path());
         }
         let (engine, _) =
             open_at_last(dir.path(), disk, &rng, &format!("ESCAPEMENT_TEST_SEED={seed}, at the end"), &mut cut_short);
@@ -188,6 +193,36 @@ fn after_power_failures_at_any_operation_exactly_the_acknowledged_commits_are_th
         CASES * FAILURES + cut_short
     );
     assert!(beyond > 0 && cut_short > 0, "there were commits that survived unacknowledged, and failures while opening");
+}
+
+#[test]
+fn the_log_lets_go_of_nothing_that_the_base_would_lose_with_the_power() {
+    let rng = Rng::from_seed(seed());
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let hasty = || EmbeddedOptions {
+        window_ms: 20,
+        window_ms_min: 10,
+        segment_bytes: 4096,
+        disk_free_bytes_min: 0,
+        files: Arc::new(disk.clone()),
+        ..EmbeddedOptions::default()
+    };
+    drop(open_with(dir.path(), hasty()).unwrap());
+    disk.follow_base(dir.path());
+    let mut model = Model { number: 0, states: VecDeque::from([Rows::new()]), acknowledged: 0 };
+    for _ in 0..3 {
+        let engine = open_with(dir.path(), hasty()).unwrap();
+        for _ in 0..10 {
+            assert!(model.write(&engine, &rng));
+        }
+        until("the base has it all", || engine.stats().window_bytes == 0);
+        until("the log lets go of old segments", || disk.list(dir.path()).unwrap().len() <= 3);
+        drop(engine);
+        disk.lose_unsynced_base();
+        let engine = open_with(dir.path(), hasty()).unwrap_or_else(|error| panic!("commits are lost: {error}"));
+        assert_eq!(model.check(all(&engine), "the base lost what it had not synced"), 0);
+    }
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::{fs, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{all, commit, newest, open, open_with, until, value, wait};
+use super::{all, commit, newest, open, open_with, soon, until, value, wait};
 use crate::store::{
     EmbeddedOptions, MutationKind, StoreError,
-    embedded::{OpenError, base::FjallBase},
+    embedded::{OpenError, SystemFiles, base::FjallBase},
     engine::{CommitRequest, Engine as _, KeyRange, Mutation},
     mvcc::tests::{
         bytes, one,
@@ -164,11 +164,62 @@ fn keys_of_conflicts_alone_fill_the_window_too_and_commits_wait_for_them_to_grow
         })
         .collect();
     for commit in commits {
-        wait(commit).unwrap();
+        soon("the keys of conflicts grow old and make room for commits", commit).unwrap();
         let held = engine.stats().resolver_bytes;
         assert!(held < 16_000_000, "the limit, and one batch beyond it: {held}");
     }
     assert!(engine.stats().stalls > 0);
+}
+
+#[test]
+fn a_store_that_closes_while_commits_wait_for_memory_finishes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    // The window is full and stays so.
+    let options = EmbeddedOptions { window_ms: 600_000, window_ms_min: 600_000, window_bytes_max: 10_000, ..hasty() };
+    let engine = open_with(dir.path(), options).unwrap();
+    let large = "v".repeat(20_000);
+    commit(&engine, set("first", &large)).unwrap();
+    let waiting: Vec<_> = (0..3).map(|number| engine.commit(set(&format!("later {number}"), &large))).collect();
+    until("the commits wait", || engine.stats().stalls > 0);
+    let closing = {
+        let engine = engine.clone();
+        std::thread::spawn(move || engine.close())
+    };
+    for commit in waiting {
+        soon("a commit that was queued before the store closed ends", commit).unwrap();
+    }
+    closing.join().unwrap();
+    drop(engine);
+    assert_eq!(all(&open(dir.path())).len(), 4);
+}
+
+#[test]
+fn while_the_disk_is_almost_full_a_full_window_refuses_commits_and_reads_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions { window_bytes_max: 100_000, disk_free_bytes_min: u64::MAX, ..hasty() };
+    let engine = open_with(dir.path(), options).unwrap();
+    let large = "v".repeat(20_000);
+    let mut taken = 0;
+    let refused = loop {
+        match commit(&engine, set(&format!("key {taken:02}"), &large)) {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+        assert!(taken < 20, "400,000 bytes are in a window of 100,000, or were moved to the base");
+    };
+    assert_eq!(refused.code, StoreError::OPERATION_FAILED);
+    let needed = format!("bytes of disk are free, {} needed", u64::MAX);
+    assert!(refused.context.starts_with("memory is full and cannot be flushed: "), "{refused}");
+    assert!(refused.context.ends_with(&needed), "{refused}");
+    assert!(taken >= 4, "only a full window refuses: {taken} commits were taken");
+    assert_eq!(engine.stats().flushes, 0);
+    assert_eq!(all(&engine).len(), taken);
+    assert_eq!(value(&engine, "key 00"), Some(bytes(&large)));
+    drop(engine);
+    // With room on the disk again, all that was acknowledged is there and commits go on.
+    let engine = open_with(dir.path(), EmbeddedOptions { disk_free_bytes_min: 0, ..hasty() }).unwrap();
+    assert_eq!(all(&engine).len(), taken);
+    commit(&engine, set("more", "1")).unwrap();
 }
 
 #[test]
@@ -246,7 +297,7 @@ fn the_tree_keeps_the_version_it_has() {
     assert_eq!(base.applied().unwrap(), 0);
     let change = (bytes(""), Some(bytes("the empty key")));
     crate::store::mvcc::Base::advance(&*base, 77, &[], vec![change]).unwrap();
-    base.persist().unwrap();
+    base.persist(&SystemFiles).unwrap();
     drop(base);
     let base = FjallBase::open(dir.path(), 1 << 20).unwrap();
     assert_eq!(base.applied().unwrap(), 77);

@@ -86,7 +86,16 @@ pub(crate) async fn a_timeout_ends_everything_and_a_retry_does_not_prolong_it(it
     it.write(&[("a", "1")]).await;
     let tx = it.begin();
     tx.option(TransactionOption::TimeoutMs(100));
-    let ended = it.until("the timeout comes", async || tx.on_error(StoreError::NOT_COMMITTED).await.err()).await;
+    tx.option(TransactionOption::MaxRetryDelayMs(5));
+    let begun = it.clock.monotonic();
+    let ended = loop {
+        // A retry that begins so late, and yet succeeds, has prolonged it.
+        let waited = it.clock.monotonic().since(begun);
+        match it.soon("the retry ends", tx.on_error(StoreError::NOT_COMMITTED)).await {
+            Err(ended) => break ended,
+            Ok(()) => assert!(waited < Duration::from_secs(2), "retries went on after {waited:?} of 100 ms"),
+        }
+    };
     assert_eq!(ended.code, StoreError::TRANSACTION_TIMED_OUT);
     assert_eq!(code(tx.get("a").await), StoreError::TRANSACTION_TIMED_OUT);
     assert_eq!(code(tx.commit().await), StoreError::TRANSACTION_TIMED_OUT);
