@@ -95,6 +95,11 @@ impl Core {
     }
 
     fn session_opened(&mut self, session: SessionId, opening: SessionOpening, now: Now) {
+        // A welcome prolongs what the session holds as a renewal does: see there. Without one the
+        // stream ends, and the worker looks for a scheduler that may answer.
+        if !self.shared.held.at(now.mono) {
+            return;
+        }
         let running: BTreeMap<TaskId, Token> = self.dispatcher.running_of(session).into_iter().collect();
         let lost = opening.held.iter().filter(|(id, token)| running.get(id) != Some(token));
         let lost = lost
