@@ -133,8 +133,14 @@ impl Session {
                 Step::Stop => return Ok(self.abandon()),
                 Step::Drain => self.start_drain(now),
                 Step::Tick => {}
-                Step::Room | Step::Link(_) if was_lost => {}
-                Step::Room => self.send_next(now),
+                // What came over the link that was broken with the lease is of no use. A connection
+                // that was still being made is not broken, and tells only once what became of it.
+                Step::Room => {
+                    if !was_lost {
+                        self.send_next(now);
+                    }
+                }
+                Step::Link(_) if was_lost && matches!(self.link, Link::Down { .. }) => {}
                 Step::Ended(ended) => self.book.ended(ended),
                 Step::Progress => self.progress_waits = true,
                 Step::Link(event) => self.on_link(event, now)?,

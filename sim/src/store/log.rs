@@ -150,8 +150,10 @@ impl CommitLog {
 
     pub(super) fn tell(&self, id: SendId, at: Duration, told: Told) {
         let mut inner = self.lock();
-        if let Told::Acknowledged(version) = told {
-            inner.untwine(id, version);
+        match told {
+            Told::Acknowledged(version) => inner.untwine(id, version),
+            Told::Failed(code) if StoreError::new(code).class() == RetryClass::Retry => inner.give_away(id),
+            Told::Failed(_) | Told::CutOff => {}
         }
         inner.sent[id].told = Some((at, told));
     }
@@ -191,7 +193,31 @@ impl Inner {
         let is_free = |sent: &Sent| !matches!(sent.told, Some((_, Told::Acknowledged(told))) if told == version);
         let twins = self.twins.get(&self.fingerprints[id]).into_iter().flatten();
         let twin = twins.copied().find(|twin| landed_there(&self.sent[*twin]) && is_free(&self.sent[*twin]));
-        let Some(twin) = twin else { return };
+        if let Some(twin) = twin {
+            self.swap(id, twin);
+        }
+    }
+
+    /// The same for one that is told that it certainly was not committed: a twin was, of which
+    /// nobody knows that it was not.
+    fn give_away(&mut self, id: SendId) {
+        if self.sent[id].landed.is_empty() {
+            return;
+        }
+        let is_open = |sent: &Sent| match sent.told {
+            Some((_, Told::Acknowledged(_))) => false,
+            Some((_, Told::Failed(code))) => StoreError::new(code).class() != RetryClass::Retry,
+            Some((_, Told::CutOff)) | None => true,
+        };
+        let twins = self.twins.get(&self.fingerprints[id]).into_iter().flatten();
+        let may_have_landed = |twin: &SendId| self.sent[*twin].landed.is_empty() && is_open(&self.sent[*twin]);
+        let twin = twins.copied().find(|twin| *twin != id && may_have_landed(twin));
+        if let Some(twin) = twin {
+            self.swap(id, twin);
+        }
+    }
+
+    fn swap(&mut self, id: SendId, twin: SendId) {
         let (arrived, landed) = (self.sent[id].arrived, std::mem::take(&mut self.sent[id].landed));
         self.sent[id].arrived = std::mem::replace(&mut self.sent[twin].arrived, arrived);
         self.sent[id].landed = std::mem::replace(&mut self.sent[twin].landed, landed);

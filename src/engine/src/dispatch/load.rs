@@ -165,17 +165,22 @@ impl Dispatcher {
         let Some(state) = self.owned.get(&shard) else { return Offered::NotOwned };
         // Of a stream that was never seen, nothing is stored; unless not all were looked for.
         let beyond = (!state.streams_complete).then_some(Timestamp::MIN);
-        if let Some(slot) = self.attempts.find(id)
-            && let Phase::InFlight { origin: fired, withdrawn, ended, again } = &mut self.attempts.get_mut(slot).phase
-        {
-            // Once an end was told, it may be the retry of just that attempt, due at the same instant.
-            if *fired == origin && !*withdrawn && *ended == Token(0) {
-                // If it moved in between, it moved back.
-                *again = None;
-                return Offered::Known;
+        if let Some(slot) = self.attempts.find(id) {
+            match &mut self.attempts.get_mut(slot).phase {
+                Phase::InFlight { origin: fired, withdrawn, ended, again } => {
+                    // Once an end was told, it may be the retry of just that attempt, due at the same instant.
+                    if *fired == origin && !*withdrawn && *ended == Token(0) {
+                        // If it moved in between, it moved back.
+                        *again = None;
+                        return Offered::Known;
+                    }
+                    *again = Some(origin);
+                    return Offered::InFlight;
+                }
+                // A page brought the entry and it was fired before its submission was heard of.
+                Phase::Running { due: Some(fired), .. } if *fired == due => return Offered::Known,
+                Phase::Running { .. } => {}
             }
-            *again = Some(origin);
-            return Offered::InFlight;
         }
         let key = (shard, lane, priority);
         if let Some(slot) = self.entries.find(id) {

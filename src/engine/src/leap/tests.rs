@@ -216,3 +216,20 @@ fn the_next_leap_second_is_the_listed_or_the_announced_one() {
     assert_eq!(next("2026-11-20T12:00:00Z", LeapFlag::None), None);
     assert_eq!(next("2026-12-31T12:00:00Z", LeapFlag::Insert), insert("2027-01-01T00:00:00Z"));
 }
+
+#[test]
+fn before_a_midnight_without_its_last_second_lies_what_was_before_that_second() {
+    let at = Timestamp::from_unix_ms(END);
+    let table = LeapTable::new(vec![Leap { at, sign: Sign::Delete }], Timestamp::from_unix_ms(END + HOUR));
+    let mut watch = Watch::with_table(Mode::Pause, std::borrow::Cow::Owned(table));
+    let bounds = Bounds { error: Duration::from_millis(300), ..Bounds::default() };
+    let mut lag = |wall: i64, mono_ms: u64| {
+        let mono = Monotonic::from_nanos(mono_ms * 1_000_000);
+        watch.observe(Stamp { wall: Timestamp::from_unix_ms(wall), mono }, &bounds).lag
+    };
+    assert_eq!(lag(END - 1001, 0), Duration::ZERO);
+    // 300 ms fast: true UTC is 23:59:58.700 when it jumps, not 23:59:59.700.
+    assert_eq!(lag(END, 1), Duration::from_secs(1));
+    assert_eq!(lag(END + 299, 300), Duration::from_secs(1));
+    assert_eq!(lag(END + 300, 301), Duration::ZERO);
+}

@@ -111,6 +111,12 @@ impl Watch {
         if self.jumped.is_some() {
             verdict.lag += SECOND;
         }
+        // Just after a second that is left out, what lies before midnight lies before that second.
+        let midnight = next_midnight(now.wall).saturating_sub(SECOND * 86_400);
+        let left_out = self.table.lists(Leap { at: midnight, sign: Sign::Delete });
+        if left_out && now.wall.saturating_sub(bounds.error) < midnight {
+            verdict.lag += SECOND;
+        }
         let Some(insert) = self.insert else { return verdict };
         verdict.edge = Some(insert.at);
         let wall = now.wall;

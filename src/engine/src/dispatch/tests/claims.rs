@@ -222,6 +222,23 @@ fn an_end_that_overtakes_its_beginning_is_not_lost() {
 }
 
 #[test]
+fn a_submission_that_is_heard_of_after_its_task_was_fired_takes_it_from_nobody() {
+    let mut d = owner(Options::default());
+    let a = lane(&mut d, "a");
+    open(&mut d, 1, &["a"], 2);
+    offer(&mut d, 1, 0, a, Priority::Medium);
+    d.plan(at(0), 1);
+    assert_eq!(d.fired(task(1), session(1), Token(1)), Fired::Running);
+    assert_eq!(offer(&mut d, 1, 0, a, Priority::Medium), Offered::Known);
+    assert_eq!(d.plan(at(0), 1), [], "it runs");
+    assert_eq!(d.running(task(1)), Some((session(1), Token(1), a)));
+    // Due at another instant it is its retry, and the attempt is over.
+    offer(&mut d, 1, 7, a, Priority::Medium);
+    d.advance(at(7));
+    assert_eq!(d.plan(at(7), 1)[0].due, at(7));
+}
+
+#[test]
 fn a_session_that_closes_gives_up_what_runs_and_what_is_in_flight() {
     let mut d = owner(Options::default());
     let a = lane(&mut d, "a");
