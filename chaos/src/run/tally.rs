@@ -18,7 +18,7 @@ type Counts = BTreeMap<String, u64>;
 /// Every fault that a run can count, by name.
 pub fn fault_names() -> Vec<String> {
     let nemeses = Nemesis::KINDS.iter().map(|kind| (*kind).to_owned());
-    let store = Fault::ALL.iter().map(|fault| store_name(*fault));
+    let store = Fault::ALL.iter().filter(|fault| !UNUSED.contains(fault)).map(|fault| store_name(*fault));
     let meddling = ["duplicated-call", "lost-answer", "slow-call"].map(str::to_owned);
     let clocks = CLOCKS.iter().map(|name| (*name).to_owned());
     nemeses.chain(store).chain(meddling).chain(clocks).collect()
@@ -26,9 +26,21 @@ pub fn fault_names() -> Vec<String> {
 
 /// Every rare thing that a run counts, by name.
 pub fn rarity_names() -> Vec<String> {
-    let effects = Effect::ALL.iter().map(|effect| effect_name(*effect));
+    let effects =
+        Effect::ALL.iter().filter(|effect| **effect != Effect::WatchesFull).map(|effect| effect_name(*effect));
     LOGGED.iter().map(|name| (*name).to_owned()).chain(effects).collect()
 }
+
+/// Faults of what schedulers do not use: they set no watches and no tags, and accept no stale
+/// versions. Counted when they take effect, but not demanded.
+const UNUSED: &[Fault] = &[
+    Fault::StaleReadVersion,
+    Fault::TagThrottled,
+    Fault::WatchLate,
+    Fault::WatchLost,
+    Fault::WatchSpurious,
+    Fault::WatchTooMany,
+];
 
 const CLOCKS: &[&str] = &[
     "clock-offset",
