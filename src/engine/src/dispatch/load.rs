@@ -169,13 +169,10 @@ impl Dispatcher {
             match &mut self.attempts.get_mut(slot).phase {
                 Phase::InFlight { origin: fired, withdrawn, ended, again } => {
                     // Once an end was told, it may be the retry of just that attempt, due at the same instant.
-                    if *fired == origin && !*withdrawn && *ended == Token(0) {
-                        // If it moved in between, it moved back.
-                        *again = None;
-                        return Offered::Known;
-                    }
+                    let same = *fired == origin && !*withdrawn && *ended == Token(0);
+                    // Even the same: if it moved away and back, the transaction may have missed it in between.
                     *again = Some(origin);
-                    return Offered::InFlight;
+                    return if same { Offered::Known } else { Offered::InFlight };
                 }
                 // A page brought the entry and it was fired before its submission was heard of.
                 Phase::Running { due: Some(fired), .. } if *fired == due => return Offered::Known,

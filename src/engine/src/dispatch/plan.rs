@@ -115,6 +115,8 @@ impl Dispatcher {
     /// is sent to the session.
     pub fn fired(&mut self, id: TaskId, session: SessionId, token: Token) -> Fired {
         let Some((attempt, origin, over, again)) = self.settle(id, session, token) else { return Fired::Unknown };
+        // Told of where it was fired from, and of no end since: that was before it was fired.
+        let again = again.filter(|again| over || *again != origin);
         let slot = self.attempts.get(attempt).session;
         let outcome = if over {
             self.return_credit(attempt);
