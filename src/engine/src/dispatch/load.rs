@@ -360,7 +360,8 @@ impl Dispatcher {
             match &mut self.attempts.get_mut(slot).phase {
                 Phase::InFlight { origin, withdrawn, again, .. } => {
                     let row = Origin { due, shard, lane, priority };
-                    if *origin != row && !*withdrawn && again.is_none() {
+                    // Also in place of an older announcement of where it is due again.
+                    if !*withdrawn && (*origin != row || again.is_some()) {
                         *again = Some(row);
                     }
                     return;

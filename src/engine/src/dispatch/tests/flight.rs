@@ -121,3 +121,22 @@ fn a_task_that_moved_away_and_back_before_it_was_fired_runs_once() {
     assert_eq!(d.fired(task(1), session(1), Token(1)), Fired::Running);
     assert_eq!((d.plan(at(0), 1), d.stats().entries), (vec![], 0));
 }
+
+#[test]
+fn a_page_knows_better_than_an_older_announcement_where_a_task_in_flight_is_due_again() {
+    let mut d = owner(Options::default());
+    let (a, b) = (lane(&mut d, "a"), lane(&mut d, "b"));
+    open(&mut d, 1, &["a", "b"], 2);
+    offer(&mut d, 1, 0, a, Priority::Medium);
+    d.plan(at(0), 1);
+    offer(&mut d, 1, 60, a, Priority::Medium);
+    // It moved once more, and nobody said so.
+    d.discover(ShardId(0), b, Priority::Medium);
+    let page = d.load_requests(at(0), 1).remove(0);
+    assert_eq!(page.lane, b);
+    d.loaded(page.load, &[(at(50), task(1))], LoadOutcome::End { next_due: None });
+    assert!(d.not_fired(task(1), session(1), NotFired::Gone));
+    d.advance(at(100));
+    let planned = d.plan(at(100), 2);
+    assert_eq!(planned.iter().map(|it| (it.lane, it.due)).collect::<Vec<_>>(), [(b, at(50))]);
+}
