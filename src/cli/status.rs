@@ -29,9 +29,12 @@ struct StatusView {
     attempts_expired: u64,
     store_transactions: u64,
     store_conflicts: u64,
+    records_unreadable: u64,
     clock: Option<ClockView>,
     queues: Vec<QueueView>,
+    queues_left_out: u64,
     workers: Vec<WorkerView>,
+    workers_left_out: u64,
 }
 
 #[derive(Serialize)]
@@ -206,9 +209,12 @@ impl From<v1::StatusResponse> for StatusView {
             attempts_expired: status.attempts_expired,
             store_transactions: status.store_transactions,
             store_conflicts: status.store_conflicts,
+            records_unreadable: status.records_unreadable,
             clock: status.clock.map(ClockView::from),
             queues: queues.collect(),
+            queues_left_out: status.queues_left_out,
             workers: workers.collect(),
+            workers_left_out: status.workers_left_out,
         }
     }
 }
@@ -226,6 +232,13 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
         }
     }
     Ok(0)
+}
+
+fn head(title: &str, left_out: u64) -> String {
+    match left_out {
+        0 => title.to_owned(),
+        more => format!("{title} (and {more} more)"),
+    }
 }
 
 fn describe(endpoint: &str, view: StatusView) -> String {
@@ -247,7 +260,9 @@ fn describe(endpoint: &str, view: StatusView) -> String {
         ("completions", Some(format!("{} accepted, {} refused", view.completions_accepted, view.completions_refused))),
         ("attempts expired", counted(view.attempts_expired)),
         ("transactions", Some(format!("{}, {} conflicts", view.store_transactions, view.store_conflicts))),
+        ("unreadable records", Some(view.records_unreadable).filter(|count| *count > 0).map(|count| count.to_string())),
     ])];
+    let (queues_head, workers_head) = (head("queues", view.queues_left_out), head("workers", view.workers_left_out));
     let queues = view.queues.into_iter().map(|queue| {
         let ready = if queue.ready_beyond { format!("{} and more", queue.ready) } else { queue.ready.to_string() };
         [queue.namespace, queue.queue, ready, queue.running.to_string(), queue.workers.to_string()]
@@ -255,7 +270,7 @@ fn describe(endpoint: &str, view: StatusView) -> String {
     let queues: Vec<_> = queues.collect();
     if !queues.is_empty() {
         let table = table(Some(["NAMESPACE", "QUEUE", "READY", "RUNNING", "WORKERS"]), queues);
-        parts.push(format!("queues\n{}", indented(&table)));
+        parts.push(format!("{queues_head}\n{}", indented(&table)));
     }
     let workers = view.workers.into_iter().map(|worker| {
         let (running, free) = (worker.running.to_string(), worker.credits_free.to_string());
@@ -265,7 +280,7 @@ fn describe(endpoint: &str, view: StatusView) -> String {
     let workers: Vec<_> = workers.collect();
     if !workers.is_empty() {
         let header = ["WORKER", "NAMESPACE", "QUEUES", "RUNNING", "FREE", "CONNECTED", "SESSION"];
-        parts.push(format!("workers\n{}", indented(&table(Some(header), workers))));
+        parts.push(format!("{workers_head}\n{}", indented(&table(Some(header), workers))));
     }
     parts.join("\n\n")
 }

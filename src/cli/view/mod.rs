@@ -3,6 +3,8 @@
 
 pub(super) mod schedule;
 pub(super) mod task;
+#[cfg(test)]
+mod tests;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use escapement_engine::Timestamp;
@@ -36,6 +38,8 @@ pub(super) struct PayloadView {
     /// How `data` stands for the bytes: "json" (the value itself), "text", "base64".
     encoding: &'static str,
     data: serde_json::Value,
+    /// The server left the end of it out.
+    truncated: bool,
 }
 
 impl PayloadView {
@@ -47,13 +51,20 @@ impl PayloadView {
             (Ok(text), _) => ("text", text.into()),
             (Err(_), _) => ("base64", STANDARD.encode(bytes).into()),
         };
-        Self { content_type: payload.content_type.clone(), size_bytes: bytes.len(), encoding, data }
+        Self {
+            content_type: payload.content_type.clone(),
+            size_bytes: bytes.len(),
+            encoding,
+            data,
+            truncated: payload.truncated,
+        }
     }
 
     /// On one or more lines.
     pub(super) fn describe(&self) -> String {
         let kind = if self.content_type.is_empty() { "no content type" } else { &self.content_type };
-        let head = format!("{kind}, {} bytes", self.size_bytes);
+        let cut = if self.truncated { ", the rest was left out" } else { "" };
+        let head = format!("{kind}, {} bytes{cut}", self.size_bytes);
         match (&self.data, self.encoding) {
             (_, "base64") => head,
             (serde_json::Value::String(text), "text") if text.len() <= SHOWN_BYTES_MAX => format!("{text} ({head})"),

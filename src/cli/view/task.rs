@@ -33,12 +33,16 @@ pub(in crate::cli) struct TaskView {
     idempotency_key: Option<String>,
     labels: BTreeMap<String, String>,
     schedule_id: Option<String>,
+    /// Tells the schedules apart that had this id one after the other.
+    schedule_uid: Option<String>,
     nominal_at: Option<String>,
     cancel_reason: Option<String>,
     payload: Option<PayloadView>,
     result: Option<PayloadView>,
     error: Option<ErrorView>,
     attempts: Vec<AttemptView>,
+    /// How many came before those in `attempts`.
+    attempts_left_out: u32,
 }
 
 #[derive(Serialize)]
@@ -139,12 +143,14 @@ impl TaskView {
             idempotency_key: nonempty(&task.idempotency_key),
             labels: task.labels.clone(),
             schedule_id: nonempty(&task.schedule_id),
+            schedule_uid: nonempty(&task.schedule_uid),
             nominal_at: instant(task.nominal_at),
             cancel_reason: nonempty(&task.cancel_reason),
             payload: task.payload.as_ref().map(PayloadView::of),
             result: task.result.as_ref().map(PayloadView::of),
             error: task.error.as_ref().map(|error| ErrorView::with(error, error_details(task))),
             attempts: task.attempts.iter().map(AttemptView::of).collect(),
+            attempts_left_out: task.attempts_left_out,
         }
     }
 
@@ -199,7 +205,11 @@ pub(in crate::cli) fn describe(task: &v1::Task, ui: &Ui) -> String {
         parts.push(describe_output("output of the last attempt that failed", details));
     }
     if !task.attempts.is_empty() {
-        parts.push(format!("history\n{}", history(task)));
+        let before = match task.attempts_left_out {
+            0 => String::new(),
+            left_out => format!(" (without the first {left_out} attempts)"),
+        };
+        parts.push(format!("history{before}\n{}", history(task)));
     }
     parts.join("\n\n")
 }
