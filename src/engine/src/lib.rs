@@ -11,6 +11,7 @@ pub mod id;
 pub mod leap;
 pub mod limits;
 pub mod name;
+pub mod parted;
 pub mod planted;
 pub mod retry;
 pub mod suggest;

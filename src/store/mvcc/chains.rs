@@ -8,8 +8,11 @@
 use std::{collections::BTreeMap, hash::BuildHasher as _, ops::Bound};
 
 use bytes::Bytes;
+use escapement_engine::parted::PartedTable;
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+
+/// Parts of the table of keys.
+pub(super) const PARTS: usize = 256;
 
 /// A key at one version.
 #[derive(Clone, Debug)]
@@ -48,13 +51,25 @@ struct Slot {
 }
 
 /// Versions by key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chains {
     hasher: FixedState,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: PartedTable<u32>,
     order: BTreeMap<Bytes, u32>,
+}
+
+impl Default for Chains {
+    fn default() -> Self {
+        Self {
+            hasher: FixedState::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: PartedTable::new(PARTS),
+            order: BTreeMap::new(),
+        }
+    }
 }
 
 fn slot(slots: &[Option<Slot>], number: u32) -> &Slot {
@@ -64,7 +79,7 @@ fn slot(slots: &[Option<Slot>], number: u32) -> &Slot {
 impl Chains {
     fn find(&self, key: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
-        self.index.find(hash, |number| slot(&self.slots, *number).key == key).copied()
+        self.index.part(hash).find(hash, |number| slot(&self.slots, *number).key == key).copied()
     }
 
     /// The versions of a key.
@@ -95,14 +110,17 @@ impl Chains {
         assert_eq!(replaced, None, "the key was not there");
         let (hasher, slots) = (&self.hasher, &self.slots);
         let hash_of = |number: &u32| hasher.hash_one(&*slot(slots, *number).key);
-        self.index.insert_unique(hasher.hash_one(&**key), number, hash_of);
+        let hash = hasher.hash_one(&**key);
+        self.index.part_mut(hash).insert_unique(hash, number, hash_of);
     }
 
     /// Takes out a key, if it is there.
     pub(super) fn remove(&mut self, key: &[u8]) {
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
-        let Ok(entry) = self.index.find_entry(hash, |number| slot(slots, *number).key == key) else { return };
+        let Ok(entry) = self.index.part_mut(hash).find_entry(hash, |number| slot(slots, *number).key == key) else {
+            return;
+        };
         let (number, _) = entry.remove();
         self.order.remove(key);
         *self.slots.get_mut(number as usize).expect("an indexed slot is a slot") = None;

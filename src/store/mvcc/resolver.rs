@@ -14,8 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use escapement_engine::parted::PartedTable;
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
 use crate::store::engine::KeyRange;
 
@@ -28,10 +28,10 @@ const RANGE_OVERHEAD: usize = 300;
 const EXPIRE_STEP: usize = 1024;
 
 /// Writes of the last seconds, by key range.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Resolver {
     hasher: FixedState,
-    points: HashTable<(Bytes, u64)>,
+    points: PartedTable<(Bytes, u64)>,
     /// Disjoint ranges by begin: end, and version of the last write of the whole range.
     ranges: BTreeMap<Bytes, (Bytes, u64)>,
     /// Written ranges in order, for expiry.
@@ -41,6 +41,20 @@ pub(crate) struct Resolver {
     /// Points of the batch that is being resolved, by transaction.
     open: Vec<Run>,
     bytes: usize,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            hasher: FixedState::default(),
+            points: PartedTable::new(super::chains::PARTS),
+            ranges: BTreeMap::new(),
+            range_log: VecDeque::new(),
+            runs: VecDeque::new(),
+            open: Vec::new(),
+            bytes: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -161,7 +175,9 @@ impl Resolver {
             for key in gone {
                 self.bytes -= point_cost(&key);
                 let hash = self.hasher.hash_one(&key);
-                if let Ok(entry) = self.points.find_entry(hash, |(point, at)| *at == version && *point == key) {
+                if let Ok(entry) =
+                    self.points.part_mut(hash).find_entry(hash, |(point, at)| *at == version && *point == key)
+                {
                     entry.remove();
                 }
             }
@@ -183,7 +199,12 @@ impl Resolver {
 
     fn key_written_after(&self, key: &Bytes, read_version: u64) -> bool {
         let hash = self.hasher.hash_one(key);
-        if self.points.find(hash, |(point, _)| point == key).is_some_and(|(_, version)| *version > read_version) {
+        if self
+            .points
+            .part(hash)
+            .find(hash, |(point, _)| point == key)
+            .is_some_and(|(_, version)| *version > read_version)
+        {
             return true;
         }
         if self.ranges.is_empty() {
@@ -211,7 +232,8 @@ impl Resolver {
     fn set_point(&mut self, key: &Bytes, version: u64) -> bool {
         let hash = self.hasher.hash_one(key);
         let hasher = &self.hasher;
-        let entry = self.points.entry(hash, |(point, _)| point == key, |(point, _)| hasher.hash_one(point));
+        let entry =
+            self.points.part_mut(hash).entry(hash, |(point, _)| point == key, |(point, _)| hasher.hash_one(point));
         match entry {
             hashbrown::hash_table::Entry::Occupied(mut entry) => {
                 let is_new = entry.get().1 != version;
