@@ -32,6 +32,12 @@ use crate::{
 const QUEUE: &str = "bench";
 /// "Each fires within 50 ms of its instant."
 const LATE: Duration = Duration::from_millis(50);
+/// Late tasks noted one by one.
+const NOTED_MAX: usize = 100_000;
+/// Late tasks due this long after the last late one begin a stretch of their own.
+const APART: Duration = Duration::from_millis(300);
+/// Stretches printed for people.
+const STRETCHES_SHOWN: usize = 10;
 
 /// Settings.
 #[derive(Args, Clone, Debug, Serialize)]
@@ -84,12 +90,27 @@ struct Report {
     lateness_p99_ms: f64,
     lateness_p999_ms: f64,
     lateness_max_ms: f64,
+    /// Stretches of due instants with late tasks, apart by more than [`APART`].
+    late_stretches: Vec<Stretch>,
     machine_meanwhile: MachinePauses,
+}
+
+/// Late tasks that were due one after the other: one pause somewhere, most likely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Stretch {
+    /// Due instant of the first, Unix milliseconds.
+    first_due_ms: u64,
+    /// Due instant of the last.
+    last_due_ms: u64,
+    tasks: u64,
+    max_ms: u64,
 }
 
 /// What the handlers saw.
 #[derive(Debug)]
 struct Seen {
+    /// Due instant and lateness of the first [`NOTED_MAX`] late ones, in milliseconds.
+    late: Mutex<Vec<(u64, u64)>>,
     lateness_us: Mutex<Histogram<u64>>,
     fired: AtomicU64,
     early: AtomicU64,
@@ -115,8 +136,12 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
     let disk = disk_bytes(&data_dir);
 
     let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(|error| error.to_string())?;
-    let seen =
-        Arc::new(Seen { lateness_us: Mutex::new(histogram), fired: AtomicU64::new(0), early: AtomicU64::new(0) });
+    let seen = Arc::new(Seen {
+        late: Mutex::default(),
+        lateness_us: Mutex::new(histogram),
+        fired: AtomicU64::new(0),
+        early: AtomicU64::new(0),
+    });
     let watch = Watch::start(scratch.path())?;
     work(&server.endpoint(), &options, &seen, &clock).await?;
     let meanwhile = watch.finish()?;
@@ -152,6 +177,12 @@ async fn work(endpoint: &str, options: &Options, seen: &Arc<Seen>, clock: &Share
             }
             let late = u64::try_from(now_us.saturating_sub(due_us)).unwrap_or(u64::MAX);
             seen.lateness_us.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(late.max(1));
+            if u128::from(late) > LATE.as_micros() {
+                let mut noted = seen.late.lock().unwrap_or_else(PoisonError::into_inner);
+                if noted.len() < NOTED_MAX {
+                    noted.push((ctx.due().unix_ms().unsigned_abs(), late / 1000));
+                }
+            }
             seen.fired.fetch_add(1, Ordering::Relaxed);
             async move { Ok(Output::empty()) }
         }
@@ -202,9 +233,25 @@ fn report(
         lateness_p99_ms: quantile(0.99),
         lateness_p999_ms: quantile(0.999),
         lateness_max_ms: lateness.max() as f64 / 1000.0,
+        late_stretches: stretches(seen.late.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         machine_meanwhile: MachinePauses::default(),
         settings,
     }
+}
+
+fn stretches(mut late: Vec<(u64, u64)>) -> Vec<Stretch> {
+    late.sort_unstable();
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for (due, by) in late {
+        match stretches.last_mut().filter(|last| u128::from(due - last.last_due_ms) <= APART.as_millis()) {
+            Some(last) => {
+                (last.last_due_ms, last.max_ms) = (due, last.max_ms.max(by));
+                last.tasks += 1;
+            }
+            None => stretches.push(Stretch { first_due_ms: due, last_due_ms: due, tasks: 1, max_ms: by }),
+        }
+    }
+    stretches
 }
 
 fn print(report: &Report) -> Result<(), String> {
@@ -220,6 +267,16 @@ fn print(report: &Report) -> Result<(), String> {
     println!("disk               {:>12.0} bytes/task", report.disk_bytes_per_task);
     println!("run                {:>12} tasks, {} early", report.fired, report.early);
     println!("later than 50 ms   {:>12} tasks", report.later_than_50_ms);
+    let stretches = &report.late_stretches;
+    if let Some(begin) = stretches.first().map(|first| first.first_due_ms) {
+        println!("  in {} stretches; the largest, and when by the due instant:", stretches.len());
+        let mut largest: Vec<&Stretch> = stretches.iter().collect();
+        largest.sort_unstable_by_key(|stretch| std::cmp::Reverse(stretch.max_ms));
+        for stretch in largest.into_iter().take(STRETCHES_SHOWN) {
+            let (at, span) = (stretch.first_due_ms - begin, stretch.last_due_ms - stretch.first_due_ms);
+            println!("  {:>8} ms: {} tasks of {span} ms, by at most {} ms", at, stretch.tasks, stretch.max_ms);
+        }
+    }
     println!("lateness p50       {:>12.2} ms", report.lateness_p50_ms);
     println!("lateness p90       {:>12.2} ms", report.lateness_p90_ms);
     println!("lateness p99       {:>12.2} ms", report.lateness_p99_ms);
@@ -227,4 +284,17 @@ fn print(report: &Report) -> Result<(), String> {
     println!("lateness max       {:>12.2} ms", report.lateness_max_ms);
     report.machine_meanwhile.print();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_tasks_due_shortly_after_each_other_are_one_stretch() {
+        let late = vec![(1300, 55), (1000, 60), (1601, 51), (1050, 99)];
+        let one = Stretch { first_due_ms: 1000, last_due_ms: 1300, tasks: 3, max_ms: 99 };
+        let other = Stretch { first_due_ms: 1601, last_due_ms: 1601, tasks: 1, max_ms: 51 };
+        assert_eq!(stretches(late), [one, other]);
+    }
 }
