@@ -6,9 +6,15 @@
 //! suspended), the take-over raises every shard's epoch, and every transaction of an owner
 //! reads that: the predecessor can commit nothing more, and ends when it finds out.
 //!
+//! One beat more is no life: the store may have had it in its queue when the process was killed. After
+//! that the wait begins anew; after a second one the predecessor lives.
+//!
 //! One scheduler at a time serves a store: with a live predecessor this one does not start.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use escapement_engine::{Monotonic, SessionId};
 
@@ -23,11 +29,12 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Whose shards may be taken: for each, the beat at which its member record stands still.
 pub(super) type Gone = BTreeMap<SessionId, Option<u64>>;
 
-/// Waits until it is sure that every owner of a shard is gone, at most for the longest of
-/// their leases.
+/// Waits until it is sure that every owner of a shard is gone, for the longest of their leases; twice
+/// that if one of them beat once more.
 pub(super) async fn predecessors_gone(db: &Database, clock: &SharedClock, shards: u32) -> Result<Gone, StartError> {
-    let holders = transactions::holders(db, shards).await.map_err(StartError::of)?;
-    let seen = clock.monotonic();
+    let mut holders = transactions::holders(db, shards).await.map_err(StartError::of)?;
+    let mut seen = clock.monotonic();
+    let mut beat_once = BTreeSet::new();
     if let Some((session, member)) = holders.iter().find_map(|(id, member)| Some((id, member.as_ref()?))) {
         let address = &member.address;
         tracing::info!(%session, address, lease = ?member.lease, "looking whether the shards' last owner lives");
@@ -41,9 +48,13 @@ pub(super) async fn predecessors_gone(db: &Database, clock: &SharedClock, shards
         let now = transactions::holders(db, shards).await.map_err(StartError::of)?;
         for (session, member) in now {
             let Some(member) = member else { continue };
-            let stands_still = matches!(holders.get(&session), Some(Some(known)) if known.beat == member.beat);
-            if !stands_still {
-                return Err(StartError::Held { store: db.kind(), session, address: member.address });
+            match holders.get_mut(&session) {
+                Some(Some(known)) if known.beat == member.beat => {}
+                Some(Some(known)) if beat_once.insert(session) => {
+                    known.beat = member.beat;
+                    seen = clock.monotonic();
+                }
+                _ => return Err(StartError::Held { store: db.kind(), session, address: member.address }),
             }
         }
     }
@@ -155,6 +166,22 @@ mod tests {
         };
         let told = refused.to_string();
         assert!(told.contains("10.0.0.1:7250") && told.contains(&old.to_string()), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_last_beat_that_was_under_way_when_its_sender_died_is_no_life() {
+        let setup = setup();
+        let old = setup.session();
+        setup.beat(old, 1, None).await;
+        setup.take(old, Gone::new()).await.unwrap();
+        let late = async {
+            setup.clock.sleep(LEASE / 4).await;
+            setup.beat(old, 2, None).await;
+            setup.clock.monotonic()
+        };
+        let (gone, beat) = tokio::join!(setup.gone(), late);
+        assert_eq!(gone.unwrap(), Gone::from([(old, Some(2))]));
+        assert!(setup.clock.monotonic().since(beat) >= LEASE, "its lease is counted from the last beat seen");
     }
 
     #[tokio::test]
