@@ -18,7 +18,7 @@ use escapement_engine::{TaskId, Timestamp, retry::RetryPolicy};
 use super::{
     judge::{every_checker_bites, judge},
     process::{Process, eventually, free_port, ready},
-    record::{Record, Recorded},
+    record::{Record, Recorded, Work},
     server_killed::seed,
     sink::Sink,
 };
@@ -39,10 +39,11 @@ struct Run {
 }
 
 /// Attempts of a task that fail first; in its payload.
-fn failing(ctx: &escapement::worker::Context) -> (Duration, bool) {
+fn failing(ctx: &escapement::worker::Context) -> Work {
     let text = std::str::from_utf8(&ctx.payload().data).unwrap_or_default();
     let fail: u32 = text.parse().unwrap_or(0);
-    (Duration::from_millis(u64::from(ctx.token().0 as u32 % 7) * 5), ctx.attempt() <= fail)
+    let lasts = Duration::from_millis(ctx.token().0 % 7 * 5);
+    Work { lasts, fails: ctx.attempt() <= fail, ..Work::default() }
 }
 
 async fn run(seed: u64, run: Run) -> History {
@@ -89,7 +90,7 @@ async fn run(seed: u64, run: Run) -> History {
     server.kill();
     record.node("server", Killed);
     record.final_rows(&dir.path().join("data")).await;
-    record.history(seed, "kills")
+    record.history(seed, "kills", 5000)
 }
 
 async fn work(client: &Client, record: &Record, rng: &Rng, run: Run) {

@@ -44,6 +44,8 @@ pub(crate) struct Record {
     begin: Instant,
     epoch_unix_ms: i64,
     ops: Arc<AtomicU64>,
+    /// Effects on their way to the sink.
+    under_way: Arc<AtomicU64>,
 }
 
 impl Record {
@@ -51,7 +53,12 @@ impl Record {
         let (wall, now) = (SystemTime::now().duration_since(UNIX_EPOCH).unwrap(), Instant::now());
         let begin = now - Duration::from_nanos(u64::from(wall.subsec_nanos() % 1_000_000));
         let epoch_unix_ms = i64::try_from(wall.as_millis()).unwrap();
-        Self { recorder: Recorder::default(), begin, epoch_unix_ms, ops: Arc::default() }
+        Self { recorder: Recorder::default(), begin, epoch_unix_ms, ops: Arc::default(), under_way: Arc::default() }
+    }
+
+    /// Whether every effect has reached the sink.
+    pub(crate) fn settled(&self) -> bool {
+        self.under_way.load(Ordering::Acquire) == 0
     }
 
     /// The instant at which the run began.
@@ -60,7 +67,7 @@ impl Record {
     }
 
     /// The history so far.
-    pub(crate) fn history(&self, seed: u64, scenario: &str) -> History {
+    pub(crate) fn history(&self, seed: u64, scenario: &str, session_lease_ms: u64) -> History {
         self.recorder.history(Header {
             format: 1,
             seed,
@@ -69,7 +76,7 @@ impl Record {
             sees: Sees { commits: false, rows: true, tasks: true, handlers: true },
             early_ns_max: EARLY_NS_MAX,
             rates_in_bounds: true,
-            session_lease_ms: 5000,
+            session_lease_ms,
             drain_ms_max: DRAIN_MS_MAX,
             dead_queues: Vec::new(),
         })
@@ -150,18 +157,29 @@ impl Record {
     }
 }
 
+/// What an attempt does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Work {
+    /// How long its effect is on its way to the sink; it arrives there even if the worker dies meanwhile.
+    pub(crate) effect_after: Duration,
+    /// How long the handler goes on after that.
+    pub(crate) lasts: Duration,
+    /// Whether the attempt fails in the end.
+    pub(crate) fails: bool,
+}
+
 /// A worker in this process whose handlers are recorded.
 #[derive(Debug)]
 pub(crate) struct Recorded(Arc<Mutex<Option<WorkerHandle>>>);
 
 impl Recorded {
-    /// Takes tasks of these queues. `work` says how long an attempt takes and whether it fails.
+    /// Takes tasks of these queues. `work` says what an attempt does.
     pub(crate) fn start(
         record: &Record,
         endpoint: &str,
         queues: &[&str],
         sink: &Arc<Sink>,
-        work: impl Fn(&Context) -> (Duration, bool) + Clone + Send + Sync + 'static,
+        work: impl Fn(&Context) -> Work + Clone + Send + Sync + 'static,
     ) -> Self {
         let handle = Arc::new(Mutex::new(None));
         let mut builder = Worker::builder(endpoint).name("sink").concurrency(200);
@@ -172,10 +190,21 @@ impl Recorded {
             let handler = move |ctx: Context| {
                 let session = handle.lock().unwrap().as_ref().map(|it: &WorkerHandle| it.session_id().to_string());
                 let running = Running::begin(&record, &ctx, session.unwrap_or_default());
-                let accepted = sink.accept(ctx.task_id(), ctx.token());
-                running.effect(accepted);
-                let (lasts, fails) = work(&ctx);
+                let Work { effect_after, lasts, fails } = work(&ctx);
+                let (record, sink) = (record.clone(), Arc::clone(&sink));
+                record.under_way.fetch_add(1, Ordering::AcqRel);
+                let effect = tokio::spawn(async move {
+                    if !effect_after.is_zero() {
+                        tokio::time::sleep(effect_after).await;
+                    }
+                    let accepted = sink.accept(ctx.task_id(), ctx.token());
+                    let (id, token) = (ctx.task_id().to_string(), ctx.token().0);
+                    record.add("worker", What::Effect { id, token, accepted });
+                    record.under_way.fetch_sub(1, Ordering::AcqRel);
+                    accepted
+                });
                 async move {
+                    let accepted = effect.await.unwrap();
                     tokio::time::sleep(lasts).await;
                     running.end(match (accepted, fails) {
                         (true, false) => Ok(Output::empty()),
@@ -189,6 +218,11 @@ impl Recorded {
         *started = Some(builder.build().unwrap().start());
         drop(started);
         Self(handle)
+    }
+
+    /// Ends it as a crash would: its handlers stop where they are, and it says nothing to the server.
+    pub(crate) fn kill(self) {
+        drop(self.0.lock().unwrap().take());
     }
 
     pub(crate) async fn drain(self) {
@@ -221,10 +255,6 @@ impl Running {
         };
         record.add("worker", started);
         Self { record: record.clone(), id, token, how: HandlerEnd::Stopped }
-    }
-
-    fn effect(&self, accepted: bool) {
-        self.record.add("worker", What::Effect { id: self.id.clone(), token: self.token, accepted });
     }
 
     fn end<T>(mut self, result: Result<T, TaskFailure>) -> Result<T, TaskFailure> {

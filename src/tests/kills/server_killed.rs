@@ -1,4 +1,5 @@
-//! Kill -9 of the server, again and again, while tasks are being submitted and run.
+//! Kill -9 of the server, again and again, while tasks are being submitted and run, and their worker
+//! dies now and then, with effects on their way.
 
 use std::{
     collections::BTreeSet,
@@ -12,6 +13,7 @@ use std::{
 use escapement::{
     client::{BatchOutcome, Client, NewTask, TaskFilter, proto::TaskState},
     rng::Rng,
+    worker::Context,
 };
 use escapement_chaos::{
     history::{NodeChange, Submission},
@@ -21,8 +23,8 @@ use escapement_engine::{TaskId, Token};
 
 use super::{
     judge::judge,
-    process::{Process, free_port, ready},
-    record::{Record, Recorded},
+    process::{Process, eventually, free_port, ready},
+    record::{Record, Recorded, Work},
     sink::Sink,
 };
 
@@ -30,6 +32,16 @@ const TASKS: usize = 20_000;
 const KILLS: u32 = 50;
 const BATCH: usize = 50;
 const QUEUE: &str = "effects";
+/// With each so manieth kill of the server, its worker dies as well.
+const WORKER_DIES_EACH: u32 = 10;
+/// One in so many tasks has a first attempt whose effect is on its way for longer than a session's lease and the
+/// backoff of a retry together.
+const SLOW_ONE_IN: u8 = 64;
+const SLOW: Duration = Duration::from_secs(5);
+/// Each server waits anew for a silent session, so one of them is to live for longer than its lease of a second and
+/// the backoff of a retry.
+const AFTER_WORKER: Duration = Duration::from_secs(3);
+const LEASE_MS: u64 = 1000;
 
 /// The seed of the moments; `ESCAPEMENT_TEST_SEED` sets it.
 pub(crate) fn seed() -> u64 {
@@ -48,13 +60,16 @@ async fn every_acknowledged_task_survives_fifty_kills_of_the_server() {
     let port = free_port();
     let endpoint = format!("http://127.0.0.1:{port}");
     let record = Record::begin();
-    let mut server = Process::server(dir.path(), port, &[]);
+    let lease = LEASE_MS.to_string();
+    let start_server = || Process::server(dir.path(), port, &["--session-lease-ms", &lease]);
+    let mut server = start_server();
     record.node("server", NodeChange::Started);
     let client = Client::builder(&endpoint).deadline(Duration::from_secs(1)).build().unwrap();
     ready(&client).await;
 
     let sink = Arc::new(Sink::new(&dir.path().join("effects")));
-    let worker = Recorded::start(&record, &endpoint, &[QUEUE], &sink, |_| (Duration::ZERO, false));
+    let start_worker = || Recorded::start(&record, &endpoint, &[QUEUE], &sink, work);
+    let mut worker = start_worker();
     let kills_over = Arc::new(AtomicBool::new(false));
     let submitting = tokio::spawn(submit(client.clone(), record.clone(), rng.clone(), Arc::clone(&kills_over)));
 
@@ -64,10 +79,18 @@ async fn every_acknowledged_task_survives_fifty_kills_of_the_server() {
         tokio::time::sleep(Duration::from_millis(u64::from(rng.u32() % 600))).await;
         server.kill();
         record.node("server", NodeChange::Killed);
-        server = Process::server(dir.path(), port, &[]);
+        let worker_dies = kill % WORKER_DIES_EACH == WORKER_DIES_EACH / 2;
+        if worker_dies {
+            worker.kill();
+            worker = start_worker();
+        }
+        server = start_server();
         record.node("server", NodeChange::Started);
         if kill % 2 == 0 {
             ready(&client).await;
+        }
+        if worker_dies {
+            tokio::time::sleep(AFTER_WORKER).await;
         }
     }
     kills_over.store(true, Ordering::Relaxed);
@@ -79,6 +102,7 @@ async fn every_acknowledged_task_survives_fifty_kills_of_the_server() {
     drained(&client, &pending).await;
 
     worker.drain().await;
+    eventually("the effects of dead workers have arrived", async || record.settled()).await;
     let client = Client::connect(&endpoint).unwrap();
     let tasks = record.final_tasks(&client).await;
     let ids: BTreeSet<TaskId> = tasks.keys().map(|id| id.parse().unwrap()).collect();
@@ -89,23 +113,35 @@ async fn every_acknowledged_task_survives_fifty_kills_of_the_server() {
 
     let effects = sink.read();
     assert_eq!(effects.keys().copied().collect::<BTreeSet<_>>(), ids, "no effect is missing, none is of no task");
-    for (id, tokens) in &effects {
-        assert!(tokens.is_sorted_by(|a, b| a < b), "effects of {id} under rising tokens only: {tokens:?}");
+    let (mut retried, mut stale) = (0, 0);
+    for (id, arrived) in &effects {
+        let accepted: Vec<Token> = arrived.iter().filter(|(_, accepted)| *accepted).map(|(token, _)| *token).collect();
+        // What a resource must do that is fenced by nothing but the tokens.
+        let mut highest = Token(0);
+        for (token, accepted) in arrived {
+            assert_eq!(*accepted, *token > highest, "{id}: {arrived:?}");
+            highest = highest.max(*token);
+        }
+        retried += usize::from(arrived.len() > 1);
+        stale += arrived.len() - accepted.len();
+        // The attempt that the store accepted is the one whose effect stands.
+        let last = tasks[&id.to_string()].attempts.last().unwrap();
+        assert_eq!(accepted.last(), Some(&Token(last.token)), "{last:?}");
     }
-    // The attempt that the store accepted is the last that had an effect.
-    let retried: Vec<TaskId> = effects.iter().filter(|(_, tokens)| tokens.len() > 1).map(|(id, _)| *id).collect();
-    for id in retried.iter().chain(effects.keys().step_by(97)) {
-        let task = &tasks[&id.to_string()];
-        let last = task.attempts.last().unwrap();
-        assert_eq!(effects[id].last(), Some(&Token(last.token)), "{task:?}");
-    }
+    assert!(retried > 0 && stale > 0, "{retried} tasks ran more than once, {stale} stale effects: nothing was tried");
     server.kill();
     record.node("server", NodeChange::Killed);
     record.final_rows(&dir.path().join("data")).await;
-    let history = record.history(seed, "fifty-kills");
-    let stale = Rarities::of(&history).get(Rarity::StaleTokenRefused);
-    println!("{TASKS} tasks, {KILLS} kills: {} ran more than once, {stale} stale effects refused", retried.len());
+    let history = record.history(seed, "fifty-kills", LEASE_MS);
+    assert_eq!(Rarities::of(&history).get(Rarity::StaleTokenRefused), stale as u64);
+    println!("{TASKS} tasks, {KILLS} kills: {retried} ran more than once, {stale} stale effects refused");
     judge(&history);
+}
+
+fn work(ctx: &Context) -> Work {
+    let is_slow = ctx.token() == Token(1) && ctx.task_id().as_bytes()[15] % SLOW_ONE_IN == 0;
+    let lasts = Duration::from_millis(u64::from(ctx.task_id().as_bytes()[14] % 30));
+    Work { effect_after: if is_slow { SLOW } else { Duration::ZERO }, lasts, fails: false }
 }
 
 /// Waits until nothing is pending; after two minutes, says what is.

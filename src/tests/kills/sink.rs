@@ -1,5 +1,5 @@
-//! The sink of effects: a file to which handlers append task and token, and which, as a
-//! fenced resource does, refuses a token that is not higher than the last one it saw.
+//! The sink of effects: a file to which handlers append task and token. As a fenced resource does,
+//! it refuses a token that is not higher than the last one it saw; what it refuses stands in the file, too.
 
 use std::{
     collections::BTreeMap,
@@ -10,6 +10,9 @@ use std::{
 };
 
 use escapement_engine::{TaskId, Token};
+
+const ACCEPTED: &str = "accepted";
+const REFUSED: &str = "refused";
 
 /// A fenced file.
 #[derive(Debug)]
@@ -27,20 +30,21 @@ impl Sink {
     /// Appends the effect, unless its token is stale.
     pub(crate) fn accept(&self, id: TaskId, token: Token) -> bool {
         let (file, tokens) = &mut *self.state.lock().unwrap();
-        if tokens.get(&id).is_some_and(|last| *last >= token) {
-            return false;
+        let accepted = tokens.get(&id).is_none_or(|last| *last < token);
+        if accepted {
+            tokens.insert(id, token);
         }
-        tokens.insert(id, token);
-        writeln!(file, "{id} {token}").unwrap();
-        true
+        writeln!(file, "{id} {token} {}", if accepted { ACCEPTED } else { REFUSED }).unwrap();
+        accepted
     }
 
-    /// What the file holds: tokens by task, in the order of the file.
-    pub(crate) fn read(&self) -> BTreeMap<TaskId, Vec<Token>> {
+    /// What the file holds: by task, in the order of the file, each token and whether it was accepted.
+    pub(crate) fn read(&self) -> BTreeMap<TaskId, Vec<(Token, bool)>> {
         let mut effects = BTreeMap::<_, Vec<_>>::new();
         for line in std::fs::read_to_string(&self.path).unwrap().lines() {
-            let (id, token) = line.split_once(' ').unwrap();
-            effects.entry(id.parse().unwrap()).or_default().push(Token(token.parse().unwrap()));
+            let [id, token, word] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            assert!(word == ACCEPTED || word == REFUSED, "{line}");
+            effects.entry(id.parse().unwrap()).or_default().push((Token(token.parse().unwrap()), word == ACCEPTED));
         }
         effects
     }

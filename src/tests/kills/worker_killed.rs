@@ -1,6 +1,10 @@
 //! Kill -9 and SIGSTOP of a worker in the middle of a task.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use escapement::{
@@ -40,12 +44,27 @@ async fn world() -> World {
 }
 
 /// A task whose first attempt never ends by itself, and whose later ones end at once. Each
-/// appends its token to the sink when it begins.
+/// appends its token to the sink when it begins; the first leaves its process id beside it.
 fn task(sink: &Path) -> NewTask {
-    let script =
-        format!("echo $ESCAPEMENT_TOKEN >> {}; if [ $ESCAPEMENT_ATTEMPT = 1 ]; then sleep 600; fi", sink.display());
+    let (pid, sink) = (pid_file(sink).display().to_string(), sink.display());
+    let script = format!(
+        "if [ $ESCAPEMENT_ATTEMPT = 1 ]; then echo $$ > {pid}; fi; \
+         echo $ESCAPEMENT_TOKEN >> {sink}; \
+         if [ $ESCAPEMENT_ATTEMPT = 1 ]; then sleep 600; fi"
+    );
     let request = serde_json::json!({ "argv": ["sh", "-c", script] });
     NewTask::new("exec").payload_json(request.to_string()).attempt_timeout(Duration::from_secs(900))
+}
+
+fn pid_file(sink: &Path) -> PathBuf {
+    sink.with_extension("pid")
+}
+
+/// Sends a signal to the group of the first attempt's program. Whether there was one.
+fn signal_program(sink: &Path, signal: &str) -> bool {
+    let pid = std::fs::read_to_string(pid_file(sink)).unwrap();
+    let group = format!("-{}", pid.trim());
+    Command::new("kill").args(["-s", signal, "--", &group]).stderr(Stdio::null()).status().unwrap().success()
 }
 
 fn lines(path: &Path) -> Vec<String> {
@@ -74,6 +93,8 @@ async fn a_task_of_a_killed_worker_runs_again_on_another() {
     assert_eq!(workers, ["first", "second"], "{task:?}");
     assert_eq!(task.attempts[0].outcome(), proto::AttemptOutcome::LeaseExpired);
     assert_eq!(lines(&sink), ["1", "2"], "tokens rise");
+    // Nobody was left to end the first attempt's program: that is what tokens are for.
+    assert!(signal_program(&sink, "KILL"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,6 +118,7 @@ async fn a_stopped_worker_loses_its_task_and_its_handler_when_it_goes_on() {
         names.any(|worker| worker.session_id != session)
     })
     .await;
+    eventually("its program is gone", async || !signal_program(&sink, "0")).await;
     let after = world.client.get(id).await.unwrap();
     assert_eq!((after.state(), after.attempts.len()), (proto::TaskState::Succeeded, 2));
     assert_eq!(after.attempts[1].token, token, "nothing that the stopped worker did counted");
@@ -201,6 +223,18 @@ async fn the_late_completion_of_a_silent_worker_is_refused_by_name() {
     assert_eq!(late.complete(nobody, 1).await.0, Verdict::NotHeld, "a task that is not there");
     let task = world.client.get(id).await.unwrap();
     assert_eq!((task.state(), task.attempts.len()), (proto::TaskState::Succeeded, 2), "nothing changed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completion_under_the_token_of_another_session_is_refused_by_name() {
+    let world = world().await;
+    let mut holder = RawWorker::connect(&world.endpoint, "holder", 1).await;
+    let id = world.client.submit(NewTask::new("raw")).await.unwrap().id;
+    let (task_id, token) = holder.assigned().await;
+    let mut other = RawWorker::connect(&world.endpoint, "other", 0).await;
+    assert_eq!(other.complete(task_id.clone(), token).await.0, Verdict::NotHeld);
+    assert_eq!(world.client.get(id).await.unwrap().state(), proto::TaskState::Running, "nothing changed");
+    assert_eq!(holder.complete(task_id, token).await, (Verdict::Accepted, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
