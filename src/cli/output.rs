@@ -66,6 +66,19 @@ impl Ui {
         paint(self.colour_out, colour, word)
     }
 
+    /// Like [`fields`], with the value of one of them in a colour. It is painted when all is
+    /// escaped, so that whatever stands in a text of others cannot pass for ours.
+    pub(super) fn fields_painting<'a>(
+        &self,
+        (painted, colour): (&str, Option<Colour>),
+        pairs: impl IntoIterator<Item = (&'a str, Option<String>)>,
+    ) -> String {
+        fields_with(pairs, |name, value| match colour.filter(|_| name == painted) {
+            Some(colour) => self.paint(colour, &value),
+            None => value,
+        })
+    }
+
     /// A result as text. A line end is added.
     pub(super) fn print(&self, text: impl fmt::Display) {
         write_or_end(format_args!("{text}\n"));
@@ -107,10 +120,11 @@ impl Ui {
             self.note(json);
             return;
         }
-        let mut text =
-            format!("{}: {}", paint(self.colour_err, Colour::Red, &format!("error[{}]", error.code)), error.message);
+        let code = paint(self.colour_err, Colour::Red, &format!("error[{}]", error.code));
+        let mut text = format!("{code}: {}", shown_lines(&error.message));
         if error.violations.len() > 1 {
             for violation in &error.violations {
+                let violation = shown_lines(&violation.to_string());
                 write!(text, "\n  {violation}").expect("writing to a String never fails");
             }
         }
@@ -157,10 +171,20 @@ pub(super) fn table<const N: usize>(header: Option<[&str; N]>, rows: impl IntoIt
 
 /// Names and values, one pair a line; pairs without a value are left out.
 pub(super) fn fields<'a>(pairs: impl IntoIterator<Item = (&'a str, Option<String>)>) -> String {
+    fields_with(pairs, |_, value| value)
+}
+
+/// `finish` gets each name and its value, which is escaped by then.
+fn fields_with<'a>(
+    pairs: impl IntoIterator<Item = (&'a str, Option<String>)>,
+    finish: impl Fn(&str, String) -> String,
+) -> String {
     let pairs: Vec<_> = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    let lines =
-        pairs.iter().map(|(name, value)| format!("{name:width$}  {}", shown_lines(value)).trim_end().to_owned());
+    let lines = pairs.iter().map(|(name, value)| {
+        let value = finish(name, shown_lines(value));
+        format!("{name:width$}  {value}").trim_end().to_owned()
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -169,29 +193,35 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// Like [`shown`], but lines and tabs stay. Our own colours stay, too: an escape that is one
-/// of [`Colour`]'s or its end.
+/// Like [`shown`], but lines and tabs stay.
 pub(super) fn shown_lines(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let ours = ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[36m", "\x1b[0m"];
-        if let Some(colour) = ours.into_iter().find(|colour| rest.starts_with(colour)) {
-            out.push_str(colour);
-            rest = &rest[colour.len()..];
-            continue;
-        }
-        if c.is_control() && c != '\n' && c != '\t' {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-        rest = &rest[c.len_utf8()..];
-    }
-    out
+    text.split_inclusive(['\n', '\t'])
+        .map(|part| match part.char_indices().next_back() {
+            Some((end, c @ ('\n' | '\t'))) => format!("{}{c}", shown(&part[..end])),
+            _ => shown(part),
+        })
+        .collect()
 }
 
 /// Indents each line by two blanks.
 pub(super) fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {}", shown_lines(line))).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_of_others_are_escaped_and_ours_are_painted() {
+        let pairs = || [("state", Some("ended".to_owned())), ("reason", Some("\u{1b}[32mfine\u{1b}[0m\ta".to_owned()))];
+        let shown = |colour_out| {
+            let ui = Ui { format: Format::Table, colour_out, colour_err: false };
+            ui.fields_painting(("state", Some(Colour::Red)), pairs())
+        };
+        let reason = "reason  \\u{1b}[32mfine\\u{1b}[0m\ta";
+        assert_eq!(shown(true), format!("state   \u{1b}[31mended\u{1b}[0m\n{reason}"));
+        assert_eq!(shown(false), format!("state   ended\n{reason}"));
+        assert_eq!(indented("a\r\u{1b}[31mb\u{9b}0m\u{1b}[0m"), "  a\\r\\u{1b}[31mb\\u{9b}0m\\u{1b}[0m");
+    }
 }

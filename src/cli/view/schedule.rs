@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{PayloadView, RetryView, enum_word, instant, millis, nonempty, priority, task::show_millis};
 use crate::cli::{
-    output::{Colour, Ui, fields},
+    output::{Colour, Ui},
     values,
 };
 
@@ -128,35 +128,38 @@ impl ScheduleView {
 pub(in crate::cli) fn describe(schedule: &v1::Schedule, ui: &Ui) -> String {
     let view = ScheduleView::of(schedule);
     let rule = view.rule();
-    let state = match schedule.state() {
-        v1::ScheduleState::Active => ui.paint(Colour::Green, &view.state),
-        v1::ScheduleState::Paused => ui.paint(Colour::Yellow, &view.state),
-        v1::ScheduleState::Finished | v1::ScheduleState::Unspecified => view.state,
+    let colour = match schedule.state() {
+        v1::ScheduleState::Active => Some(Colour::Green),
+        v1::ScheduleState::Paused => Some(Colour::Yellow),
+        v1::ScheduleState::Finished | v1::ScheduleState::Unspecified => None,
     };
     let task = view.task.as_ref();
     let labels = task.map(|task| &task.labels).into_iter().flatten();
     let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
-    fields([
-        ("id", Some(view.id)),
-        ("namespace", Some(view.namespace)),
-        ("state", Some(state)),
-        ("rule", Some(rule)),
-        ("zone", Some(view.time_zone)),
-        ("from", Some(view.start_at.unwrap_or_else(|| "its creation".to_owned()))),
-        ("until", Some(view.end_at.unwrap_or_else(|| "no end".to_owned()))),
-        ("created", view.created_at),
-        ("next", view.next_at),
-        ("last", Some(view.last_at.unwrap_or_else(|| "never yet".to_owned()))),
-        ("occurrences", Some(view.occurrence_count.to_string())),
-        ("queue", task.map(|task| task.queue.clone())),
-        ("priority", task.map(|task| task.priority.clone())),
-        ("attempt timeout", task.and_then(TemplateView::timeout)),
-        ("attempts", task.and_then(TemplateView::attempts).map(|max| format!("at most {max}"))),
-        (
-            "deadline",
-            task.and_then(|task| task.deadline_after_ms).map(|ms| format!("{} after its instant", show_millis(ms))),
-        ),
-        ("labels", nonempty(&labels.join(" "))),
-        ("payload", task.and_then(|task| task.payload.as_ref()).map(PayloadView::describe)),
-    ])
+    ui.fields_painting(
+        ("state", colour),
+        [
+            ("id", Some(view.id)),
+            ("namespace", Some(view.namespace)),
+            ("state", Some(view.state)),
+            ("rule", Some(rule)),
+            ("zone", Some(view.time_zone)),
+            ("from", Some(view.start_at.unwrap_or_else(|| "its creation".to_owned()))),
+            ("until", Some(view.end_at.unwrap_or_else(|| "no end".to_owned()))),
+            ("created", view.created_at),
+            ("next", view.next_at),
+            ("last", Some(view.last_at.unwrap_or_else(|| "never yet".to_owned()))),
+            ("occurrences", Some(view.occurrence_count.to_string())),
+            ("queue", task.map(|task| task.queue.clone())),
+            ("priority", task.map(|task| task.priority.clone())),
+            ("attempt timeout", task.and_then(TemplateView::timeout)),
+            ("attempts", task.and_then(TemplateView::attempts).map(|max| format!("at most {max}"))),
+            (
+                "deadline",
+                task.and_then(|task| task.deadline_after_ms).map(|ms| format!("{} after its instant", show_millis(ms))),
+            ),
+            ("labels", nonempty(&labels.join(" "))),
+            ("payload", task.and_then(|task| task.payload.as_ref()).map(PayloadView::describe)),
+        ],
+    )
 }

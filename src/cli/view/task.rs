@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{PayloadView, RetryView, enum_word, instant, millis, nonempty, priority};
 use crate::{
     cli::{
-        output::{Colour, Ui, fields, indented, table},
+        output::{Colour, Ui, indented, table},
         values,
     },
     client::task::from_timestamp,
@@ -113,15 +113,19 @@ pub(in crate::cli) fn state_word(state: v1::TaskState) -> String {
     enum_word(state.as_str_name(), "TASK_STATE_")
 }
 
+const fn state_colour(state: v1::TaskState) -> Option<Colour> {
+    match state {
+        v1::TaskState::Succeeded => Some(Colour::Green),
+        v1::TaskState::Failed | v1::TaskState::DeadLettered => Some(Colour::Red),
+        v1::TaskState::Running => Some(Colour::Cyan),
+        v1::TaskState::Cancelled => Some(Colour::Yellow),
+        v1::TaskState::Scheduled | v1::TaskState::Unspecified => None,
+    }
+}
+
 pub(in crate::cli) fn paint_state(ui: &Ui, state: v1::TaskState) -> String {
-    let colour = match state {
-        v1::TaskState::Succeeded => Colour::Green,
-        v1::TaskState::Failed | v1::TaskState::DeadLettered => Colour::Red,
-        v1::TaskState::Running => Colour::Cyan,
-        v1::TaskState::Cancelled => Colour::Yellow,
-        v1::TaskState::Scheduled | v1::TaskState::Unspecified => return state_word(state),
-    };
-    ui.paint(colour, &state_word(state))
+    let word = state_word(state);
+    state_colour(state).map_or_else(|| word.clone(), |colour| ui.paint(colour, &word))
 }
 
 impl TaskView {
@@ -176,28 +180,31 @@ pub(in crate::cli) fn describe(task: &v1::Task, ui: &Ui) -> String {
     let first_due = view.first_due_at.or_else(|| view.due_at.clone());
     let moved = view.due_at.filter(|due| Some(due) != first_due.as_ref());
     let (next, last_due) = if task.state() == v1::TaskState::Scheduled { (moved, None) } else { (None, moved) };
-    let mut parts = vec![fields([
-        ("id", Some(view.id)),
-        ("namespace", Some(view.namespace)),
-        ("queue", Some(view.queue)),
-        ("state", Some(paint_state(ui, task.state()))),
-        ("priority", Some(view.priority)),
-        ("due", first_due),
-        ("last attempt due", last_due),
-        ("next attempt", next),
-        ("submitted", view.submitted_at),
-        ("finished", view.finished_at),
-        ("deadline", view.deadline),
-        ("attempts", Some(attempts)),
-        ("attempt timeout", view.attempt_timeout_ms.map(show_millis)),
-        ("idempotency key", view.idempotency_key),
-        ("labels", nonempty(&labels.join(" "))),
-        ("schedule", view.schedule_id),
-        ("nominal instant", view.nominal_at),
-        ("cancel reason", view.cancel_reason),
-        ("payload", view.payload.as_ref().map(PayloadView::describe)),
-        ("error", view.error.as_ref().map(|error| format!("{}: {}", error.kind, error.message))),
-    ])];
+    let mut parts = vec![ui.fields_painting(
+        ("state", state_colour(task.state())),
+        [
+            ("id", Some(view.id)),
+            ("namespace", Some(view.namespace)),
+            ("queue", Some(view.queue)),
+            ("state", Some(view.state)),
+            ("priority", Some(view.priority)),
+            ("due", first_due),
+            ("last attempt due", last_due),
+            ("next attempt", next),
+            ("submitted", view.submitted_at),
+            ("finished", view.finished_at),
+            ("deadline", view.deadline),
+            ("attempts", Some(attempts)),
+            ("attempt timeout", view.attempt_timeout_ms.map(show_millis)),
+            ("idempotency key", view.idempotency_key),
+            ("labels", nonempty(&labels.join(" "))),
+            ("schedule", view.schedule_id),
+            ("nominal instant", view.nominal_at),
+            ("cancel reason", view.cancel_reason),
+            ("payload", view.payload.as_ref().map(PayloadView::describe)),
+            ("error", view.error.as_ref().map(|error| format!("{}: {}", error.kind, error.message))),
+        ],
+    )];
     if let Some(result) = &task.result {
         parts.push(describe_output("result", result));
     }
