@@ -273,11 +273,13 @@ fn submit_refused(refusal: SubmitRefusal) -> ApiError {
     match refusal {
         SubmitRefusal::IdTaken(id) => {
             ApiError::new(Reason::TaskExists, format!("task {id} exists with other content; a new task needs a new id"))
+                .with_metadata("task_id", id.to_string())
         }
         SubmitRefusal::KeyTaken(id) => ApiError::new(
             Reason::IdempotencyConflict,
             format!("the idempotency key belongs to task {id}, which has other content"),
-        ),
+        )
+        .with_metadata("task_id", id.to_string()),
     }
 }
 
@@ -302,6 +304,7 @@ fn refused(refusal: Refusal) -> ApiError {
         Refusal::TaskNotFound(_) => Reason::TaskNotFound,
         Refusal::TaskEnded(..) => Reason::TaskAlreadyEnded,
         Refusal::ScheduleNotFound(_) => Reason::ScheduleNotFound,
+        Refusal::ScheduleFinished(_) => Reason::ScheduleFinished,
         Refusal::ScheduleExists(_) => Reason::ScheduleExists,
         Refusal::CreationUnknown(_) => Reason::OutcomeUnknown,
         Refusal::Record(_) | Refusal::Key(_) | Refusal::FormatTooNew(_) | Refusal::Inconsistent(_) => {

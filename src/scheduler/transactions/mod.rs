@@ -59,6 +59,8 @@ pub(crate) enum Refusal {
     TaskEnded(TaskId, TaskState),
     #[error("schedule {0} does not exist")]
     ScheduleNotFound(ScheduleId),
+    #[error("schedule {0} has finished: its rule has no further instant")]
+    ScheduleFinished(ScheduleId),
     #[error("schedule {0} exists with other content")]
     ScheduleExists(ScheduleId),
     #[error("schedule {0} was made and deleted by others meanwhile: look whether this one was made, too")]

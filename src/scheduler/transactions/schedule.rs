@@ -134,7 +134,7 @@ pub(crate) async fn list_schedules(
     Ok(committed.value)
 }
 
-/// Stops a schedule from making tasks.
+/// Stops a schedule from making tasks. One that has finished refuses.
 pub(crate) async fn pause_schedule(
     db: &Database,
     shards: u32,
@@ -142,16 +142,21 @@ pub(crate) async fn pause_schedule(
     id: &ScheduleId,
 ) -> Outcome<ScheduleRow> {
     change(db, shards, "pause-schedule", namespace, id, |row| {
-        if row.state == ScheduleState::Active && !planted(Bug::PauseLost) {
-            row.state = ScheduleState::Paused;
-            row.next = None;
+        match row.state {
+            ScheduleState::Finished => return Err(Refusal::ScheduleFinished(row.spec.id.clone())),
+            ScheduleState::Active if !planted(Bug::PauseLost) => {
+                row.state = ScheduleState::Paused;
+                row.next = None;
+            }
+            ScheduleState::Active | ScheduleState::Paused => {}
         }
         Ok(())
     })
     .await
 }
 
-/// Lets a paused schedule make tasks again, from its first instant after `now`.
+/// Lets a paused schedule make tasks again, from its first instant after `now`. One without
+/// such an instant refuses and stays as it is, so that a repeated call gets the same answer.
 pub(crate) async fn resume_schedule(
     db: &Database,
     shards: u32,
@@ -160,11 +165,16 @@ pub(crate) async fn resume_schedule(
     now: Timestamp,
 ) -> Outcome<ScheduleRow> {
     change(db, shards, "resume-schedule", namespace, id, move |row| {
-        if row.state == ScheduleState::Paused {
-            // An instant that has become a task already is over, whatever the clock says.
-            let after = row.last.map_or(now, |last| last.max(now));
-            row.next = next_occurrence(&row.spec, after)?;
-            row.state = if row.next.is_some() { ScheduleState::Active } else { ScheduleState::Finished };
+        let finished = || Refusal::ScheduleFinished(row.spec.id.clone());
+        match row.state {
+            ScheduleState::Finished => return Err(finished()),
+            ScheduleState::Paused => {
+                // An instant that has become a task already is over, whatever the clock says.
+                let after = row.last.map_or(now, |last| last.max(now));
+                let next = next_occurrence(&row.spec, after)?.ok_or_else(finished)?;
+                (row.next, row.state) = (Some(next), ScheduleState::Active);
+            }
+            ScheduleState::Active => {}
         }
         Ok(())
     })

@@ -175,3 +175,36 @@ fn a_deletion_that_conflicted_first_deletes_what_it_then_found() {
     delete(&it.db);
     assert_eq!(found(&it.other), None);
 }
+
+/// With an end an instant after its only occurrence.
+fn create_ending(db: &Database) -> ScheduleState {
+    let spec = ScheduleSpec { end: Some(after(MINUTE + 1)), ..spec() };
+    ready(create_schedule(db, SHARDS, &spec, uid(1), NOW)).unwrap().0.state
+}
+
+#[test]
+fn a_schedule_that_has_finished_refuses_to_pause_and_to_resume_and_stays_as_it_is() {
+    let it = setup();
+    let finished = ScheduleSpec { end: Some(NOW), ..spec() };
+    let (row, _) = ready(create_schedule(&it.db, SHARDS, &finished, uid(1), NOW)).unwrap();
+    assert_eq!(row.state, ScheduleState::Finished);
+    let before = rows(&it.other);
+    let paused = ready(pause_schedule(&it.db, SHARDS, &spec().namespace, &spec().id));
+    assert_eq!(refusal(paused), Refusal::ScheduleFinished(spec().id));
+    let resumed = ready(resume_schedule(&it.db, SHARDS, &spec().namespace, &spec().id, NOW));
+    assert_eq!(refusal(resumed), Refusal::ScheduleFinished(spec().id));
+    assert_eq!(rows(&it.other), before);
+}
+
+#[test]
+fn a_schedule_whose_end_passed_during_its_pause_refuses_to_resume_however_often() {
+    let it = setup();
+    assert_eq!(create_ending(&it.db), ScheduleState::Active);
+    assert_eq!((pause(&it.db), pause(&it.db)), (ScheduleState::Paused, ScheduleState::Paused));
+    for _ in 0..2 {
+        let late = ready(resume_schedule(&it.db, SHARDS, &spec().namespace, &spec().id, after(MINUTE)));
+        assert_eq!(refusal(late), Refusal::ScheduleFinished(spec().id));
+    }
+    assert_eq!(found(&it.other), Some((uid(1), ScheduleState::Paused)));
+    assert_eq!((resume(&it.db), resume(&it.db)), (ScheduleState::Active, ScheduleState::Active));
+}
