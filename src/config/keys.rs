@@ -69,7 +69,7 @@ keys! {
     "server.leap_mode", Text, Some("--leap-mode"), "pause", "pause or smear",
         "What is done about a leap second: `pause` holds firing for it; `smear` holds nothing, for hosts whose clocks are smeared.";
     "worker.server", Text, None, "", "http://HOST:PORT; empty: as client.server",
-        "The server that `worker` takes tasks from.";
+        "The server that `worker` takes tasks from. The flag `--server` outweighs it.";
     "worker.name", Text, Some("--name"), "escapement-worker", "1 to 128 bytes",
         "What the worker calls itself in histories and in `status`. For people.";
     "worker.concurrency", Integer(1, 10_000), Some("--concurrency"), "16", "1 to 10000",
@@ -88,7 +88,7 @@ keys! {
         "The namespace of tasks, schedules and workers.";
     "client.timeout_ms", Integer(1, 86_400_000), Some("--timeout-ms"), "10000", "1 to 86400000",
         "How long a call may take, all tries together, in milliseconds.";
-    "log.level", Text, Some("--log-level"), "", "error, warn, info, debug, trace, or directives such as escapement=debug,warn",
+    "log.level", Text, Some("--log-level"), "", "off, error, warn, info, debug, trace, or directives such as escapement=debug,warn",
         "What is logged to stderr. Empty: as RUST_LOG says, or else info for `dev`, `serve` and `worker`, and error for the others.";
     "log.format", Text, Some("--log-format"), "text", "text or json",
         "How a line of the log looks.";

@@ -76,6 +76,10 @@ impl Sources {
         for (name, raw) in self.flags {
             let key = Key::find(name).expect("flags stand in the table of keys");
             let origin = Origin::Flag(key.flag.expect("a key that a flag sets has one"));
+            if key.name == "client.server" && settings.get("worker.server").is_some_and(|set| !set.text().is_empty()) {
+                // The flag is the worker's, too: it outweighs the environment and the file.
+                settings.insert("worker.server", Setting { raw: raw.clone(), origin: origin.clone() });
+            }
             settings.insert(key.name, Setting { raw, origin });
         }
         Ok(Loaded { settings, warnings })
@@ -108,12 +112,14 @@ impl Sources {
         for (section, entries) in table {
             let toml::Value::Table(entries) = entries else {
                 // A key without its section.
-                let meant = KEYS.iter().find(|key| key.name.split_once('.').is_some_and(|(_, name)| name == section));
+                let names = KEYS.iter().filter_map(|key| Some(key.name.split_once('.')?.1.to_owned()));
+                let meant = closest(&section, names);
+                let meant = KEYS.iter().find(|key| key.name.split_once('.').map(|(_, name)| name) == meant.as_deref());
                 let suggestion = meant.map(|key| key.name.to_owned());
                 return Err(ConfigError::UnknownKey { key: section, origin, suggestion });
             };
             if !sections.contains(&section.as_str()) {
-                return Err(unknown(format!("[{section}]"), origin, sections).in_brackets());
+                return Err(unknown_section(&section, origin, sections));
             }
             for (entry, value) in entries {
                 let name = format!("{section}.{entry}");
@@ -190,25 +196,25 @@ fn from_toml(key: &Key, value: toml::Value, origin: &Origin) -> Result<Raw, Conf
 }
 
 fn unknown<'a>(key: String, origin: Origin, known: impl IntoIterator<Item = &'a str>) -> ConfigError {
-    let plain = key.trim_matches(['[', ']']).to_owned();
-    ConfigError::UnknownKey { suggestion: closest(&plain, known.into_iter().map(str::to_owned)), key, origin }
+    ConfigError::UnknownKey { suggestion: closest(&key, known.into_iter().map(str::to_owned)), key, origin }
+}
+
+/// `[srv]` is too short, and too far from `[server]`, for [`closest`]: one whose letters are
+/// all in a section, in their order, stands for it.
+fn unknown_section(section: &str, origin: Origin, known: Vec<&str>) -> ConfigError {
+    let abbreviates = |known: &str| {
+        let mut letters = known.chars();
+        section.starts_with(&known[..1]) && section.chars().all(|letter| letters.any(|it| it == letter))
+    };
+    let suggestion = closest(section, known.iter().map(|&known| known.to_owned()))
+        .or_else(|| known.iter().find(|known| abbreviates(known)).map(|&known| known.to_owned()))
+        .map(|known| format!("[{known}]"));
+    ConfigError::UnknownKey { key: format!("[{section}]"), origin, suggestion }
 }
 
 fn unknown_variable<'a>(name: &str, known: impl IntoIterator<Item = &'a String>) -> ConfigError {
     let suggestion = closest(name, known.into_iter().cloned());
     ConfigError::UnknownKey { key: name.to_owned(), origin: Origin::Environment(name.to_owned()), suggestion }
-}
-
-impl ConfigError {
-    /// A suggested section is shown as one.
-    fn in_brackets(self) -> Self {
-        match self {
-            Self::UnknownKey { key, origin, suggestion } => {
-                Self::UnknownKey { key, origin, suggestion: suggestion.map(|section| format!("[{section}]")) }
-            }
-            other => other,
-        }
-    }
 }
 
 pub(super) fn invalid(key: &Key, origin: &Origin, value: &str, reason: impl Into<String>) -> ConfigError {

@@ -54,6 +54,24 @@ fn a_flag_outweighs_the_environment_which_outweighs_the_file() {
 }
 
 #[test]
+fn the_server_of_the_flag_is_the_workers_whatever_environment_and_file_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    fs::write(&path, "[worker]\nserver = \"http://file:1\"\n").unwrap();
+    let check = |environment: &[(&str, &str)], flags: &[&str], worker: &str| {
+        let flags = flags.iter().map(|server| ("client.server", text(server))).collect();
+        let config = sources(Some(&path), environment, flags).load().unwrap().check().unwrap();
+        assert_eq!(config.worker.server, worker, "{environment:?}");
+    };
+    let environment = [("ESCAPEMENT_WORKER_SERVER", "http://env:1"), ("ESCAPEMENT_CLIENT_SERVER", "http://other:1")];
+    check(&[], &[], "http://file:1");
+    check(&environment, &[], "http://env:1");
+    check(&environment, &["http://flag:1"], "http://flag:1");
+    check(&[], &["http://flag:1"], "http://flag:1");
+    check(&[("ESCAPEMENT_WORKER_SERVER", "")], &["http://flag:1"], "http://flag:1");
+}
+
+#[test]
 fn the_variable_names_the_file_unless_the_flag_does() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (dir.path().join("a.toml"), dir.path().join("b.toml"));
@@ -114,6 +132,8 @@ fn what_is_refused_is_named_with_its_origin_and_what_is_allowed() {
     file("[sever]\nlisten = \"x\"");
     file("listen = \"x\"");
     file("[zzz]");
+    file("[srv]\nlisten = \"x\"");
+    file("listn = \"x\"");
     file("[server]\nshards = \"8\"");
     file("[server]\nlisten = 7250");
     file("[worker]\nqueues = [1]");
