@@ -82,7 +82,7 @@ impl NewSchedule {
         &self.id
     }
 
-    pub(super) fn into_spec(self, own_namespace: &str) -> v1::ScheduleSpec {
+    pub(crate) fn into_spec(self, own_namespace: &str) -> v1::ScheduleSpec {
         v1::ScheduleSpec {
             id: self.id,
             namespace: if self.namespace.is_empty() { own_namespace.to_owned() } else { self.namespace },

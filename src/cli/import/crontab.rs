@@ -8,22 +8,27 @@ use std::{
 };
 
 use clap::Args;
-use escapement_engine::calendar::{
-    Rule, Zone,
-    crontab::{self, CronJob, Crontab, Flavour, Reason, Severity},
+use escapement_engine::{
+    calendar::{
+        Rule, Zone,
+        crontab::{self, CronJob, Crontab, Flavour, Reason},
+    },
+    name::Namespace,
 };
 
 use super::{
+    doubts,
     ids::Ids,
     report::{JobReport, NoteReport, Outcome, Report},
 };
 use crate::{
+    api::{ApiLimits, validate::request},
     cli::{
         Context,
         error::{CliError, EXIT_IMPORT_INCOMPLETE},
         values,
     },
-    client::{Client, NewSchedule},
+    client::{Client, NewSchedule, proto as v1},
     clock::Clock as _,
     edge::SystemClock,
     error::{ApiError, Reason as ApiReason},
@@ -78,11 +83,24 @@ pub(super) async fn run(args: &CrontabArgs, context: &Context) -> Result<u8, Cli
         return Err(CliError::usage(message, "Check that it is a crontab; split it if it is."));
     }
     let text = String::from_utf8_lossy(&bytes);
+    if doubts::is_anacrontab(&text) {
+        return Err(CliError::usage(
+            format!(
+                "`{}` is an anacrontab: its lines are period, delay, job id and command, and no crontab's",
+                args.file
+            ),
+            "Make a schedule of each job: escapement schedule create cron.daily --cron @daily --queue exec -- COMMAND",
+        ));
+    }
     let detected = detect(args, &text);
     let crontab = crontab::parse(&text, detected.flavour);
     let zone = args.zone.clone().unwrap_or_default();
     let mut notes: Vec<_> = crontab.notes.iter().map(NoteReport::of).collect();
-    notes.extend(undecodable(&bytes));
+    notes.extend(doubts::undecodable(&bytes, &crontab));
+    notes.extend(doubts::of_account(&crontab));
+    if detected.flavour == Flavour::User && !args.user {
+        notes.extend(doubts::user_columns(&crontab, &doubts::accounts()));
+    }
     notes.sort_by_key(|note| note.line);
     let mut report = Report::new(&args.file, &detected, notes, args.dry_run, args.timeout);
     let mut ids = Ids::new(&args.file, args.prefix.as_deref());
@@ -90,11 +108,15 @@ pub(super) async fn run(args: &CrontabArgs, context: &Context) -> Result<u8, Cli
     for job in &crontab.jobs {
         let zone = job.zone.as_ref().unwrap_or(&zone);
         let id = ids.next(job, zone);
+        let schedule = schedule(args, job, zone, &id);
         let outcome = if args.dry_run {
-            Outcome::Planned(preview(job, zone))
+            match refusal(schedule, &context.config.client.namespace) {
+                None => Outcome::Planned(preview(job, zone)),
+                Some(why) => Outcome::Refused(why),
+            }
         } else {
             // An answer about this job is part of the report; no answer ends the import.
-            match create(&client, args, job, zone, &id).await {
+            match create(&client, schedule).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     report.untried = crontab.jobs.len() - report.jobs.len();
@@ -118,21 +140,6 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
         fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
-}
-
-/// Lines with bytes that are not UTF-8: what is in their place is told.
-fn undecodable(bytes: &[u8]) -> Vec<NoteReport> {
-    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-    let lines = lines.filter(|(_, line)| std::str::from_utf8(line).is_err());
-    lines
-        .filter(|(_, line)| !line.trim_ascii_start().starts_with(b"#"))
-        .map(|(index, line)| NoteReport {
-            line: index + 1,
-            severity: Severity::Changed,
-            text: String::from_utf8_lossy(line).into_owned(),
-            reason: "bytes that are not UTF-8 are replaced by U+FFFD: convert the file first if they matter".to_owned(),
-        })
-        .collect()
 }
 
 fn detect(args: &CrontabArgs, text: &str) -> Detected {
@@ -176,20 +183,25 @@ fn preview(job: &CronJob, zone: &Zone) -> Vec<escapement_engine::Timestamp> {
     rule.upcoming(SystemClock::new().now()).take(PREVIEW_COUNT).collect()
 }
 
-async fn create(
-    client: &Client,
-    args: &CrontabArgs,
-    job: &CronJob,
-    zone: &Zone,
-    id: &str,
-) -> Result<Outcome, CliError> {
-    let schedule = NewSchedule::cron(id, job.expression.as_str(), &args.queue)
+fn schedule(args: &CrontabArgs, job: &CronJob, zone: &Zone, id: &str) -> NewSchedule {
+    NewSchedule::cron(id, job.expression.as_str(), &args.queue)
         .time_zone(zone.name())
         .attempt_timeout(args.timeout)
         // cron runs a job once, whether it succeeds or not.
         .max_attempts(1)
         .label("import", "crontab")
-        .payload(request(job).to_payload().data, "application/json");
+        .payload(program(job).to_payload().data, "application/json")
+}
+
+/// Why the server would refuse the schedule, by the checks of the server itself, with the limits
+/// that it has unless its operator set others.
+fn refusal(schedule: NewSchedule, namespace: &Namespace) -> Option<String> {
+    let request = v1::CreateScheduleRequest { schedule: Some(schedule.into_spec(namespace.as_str())) };
+    let checked = request::create_schedule(request, SystemClock::new().now(), &ApiLimits::default());
+    checked.err().map(|error| error.message)
+}
+
+async fn create(client: &Client, schedule: NewSchedule) -> Result<Outcome, CliError> {
     match client.create_schedule(schedule).await {
         Ok(created) if created.created => Ok(Outcome::Created),
         Ok(_) => Ok(Outcome::Unchanged),
@@ -203,7 +215,7 @@ const fn is_about_the_job(reason: ApiReason) -> bool {
     matches!(reason, ApiReason::InvalidArgument | ApiReason::ScheduleExists | ApiReason::RequestTooLarge)
 }
 
-fn request(job: &CronJob) -> ExecRequest {
+fn program(job: &CronJob) -> ExecRequest {
     ExecRequest {
         env: job.environment.iter().cloned().collect(),
         stdin: job.stdin.clone(),

@@ -1,6 +1,7 @@
 //! `escapement import`.
 
 mod crontab;
+mod doubts;
 mod ids;
 mod report;
 

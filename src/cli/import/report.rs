@@ -219,7 +219,12 @@ impl Report {
             counted(changed, "note on changes", "notes on changes")
         );
         if self.dry_run {
-            return format!("dry run: {} would be imported; {notes}", counted(count("planned"), "job", "jobs"));
+            let refused = match count("refused") {
+                0 => String::new(),
+                refused => format!(", {refused} would be refused"),
+            };
+            let planned = counted(count("planned"), "job", "jobs");
+            return format!("dry run: {planned} would be imported{refused}; {notes}");
         }
         let refused = match count("refused") {
             0 => String::new(),

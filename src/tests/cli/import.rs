@@ -102,3 +102,46 @@ fn an_import_that_cannot_go_on_shows_how_far_it_came() {
     ];
     assert_output!(shown.join("\n"));
 }
+
+#[test]
+fn a_dry_run_refuses_what_the_server_would() {
+    let world = World::new(Script::default());
+    world.write("jobs", "0 1 * * * x\n");
+    let check = |flags: &[&str], expect: &str| {
+        let shown = world.run(&[&["import", "crontab", "jobs", "--dry-run"], flags].concat());
+        assert!(shown.contains(expect) && shown.ends_with("--- exit code 9\n"), "{shown}");
+        assert!(shown.contains("dry run: 0 jobs would be imported, 1 would be refused;"), "{shown}");
+    };
+    check(&["--timeout", "8d"], "because schedule.task.attempt_timeout must be 10 ms to 7 days");
+    check(&["--queue", "a b"], "because schedule.task.queue must be 1 to 128 characters");
+}
+
+#[test]
+fn what_hangs_on_the_account_is_told_with_the_lines() {
+    let world = World::new(Script::default());
+    world.write("jobs", "0 1 * * * bin/backup $USER\n0 2 * * * /bin/true\n0 3 * * * bin/clean\n");
+    let shown = world.run(&["import", "crontab", "jobs", "--user"]);
+    assert!(shown.contains("  lines 1, 3: cron starts this in the account's home directory"), "{shown}");
+    assert!(shown.contains("  line 1: cron sets USER from the account"), "{shown}");
+    assert!(shown.ends_with("--- exit code 0\n"), "{shown}");
+}
+
+#[test]
+fn an_anacrontab_is_refused_as_a_whole() {
+    let world = World::new(Script::default());
+    world.write("anacrontab", "SHELL=/bin/sh\n1 5 cron.daily run-parts /etc/cron.daily\n@monthly 45 m run-parts x\n");
+    let shown = world.run(&["import", "crontab", "anacrontab"]);
+    assert!(
+        shown.contains("error[USAGE]: `anacrontab` is an anacrontab") && shown.ends_with("exit code 2\n"),
+        "{shown}"
+    );
+    assert!(world.fake.calls().is_empty());
+}
+
+#[test]
+fn a_skipped_line_is_not_listed_as_carried_over() {
+    let world = World::new(Script::default());
+    world.write("jobs", b"61 * * * * caf\xe9\n");
+    let shown = world.run(&["import", "crontab", "jobs"]);
+    assert!(shown.contains("skipped: not carried over") && !shown.contains("carried over, but"), "{shown}");
+}
