@@ -47,10 +47,9 @@ pub fn stop() {}
 /// Opens nothing: this build has no FoundationDB client.
 ///
 /// # Errors
-/// Always [`OpenError::NotBuilt`], after the cluster file's own errors.
+/// Always [`OpenError::NotBuilt`]: no other cluster file would help.
 #[cfg(not(feature = "foundationdb"))]
 #[expect(clippy::unused_async, reason = "the same signature as with the feature")]
-pub async fn open(options: &FdbOptions, _: crate::clock::SharedClock) -> Result<super::Database, OpenError> {
-    options.read_files()?;
+pub async fn open(_: &FdbOptions, _: crate::clock::SharedClock) -> Result<super::Database, OpenError> {
     Err(OpenError::NotBuilt)
 }

@@ -123,6 +123,7 @@ impl OpenError {
 
 impl FdbOptions {
     /// Reads what can be read without the client library.
+    #[cfg_attr(not(feature = "foundationdb"), expect(dead_code, reason = "only a client opens what they name"))]
     pub(super) fn read_files(&self) -> Result<ClusterFile, OpenError> {
         let path = &self.cluster_file;
         let file = ClusterFile::read(path).map_err(|problem| OpenError::ClusterFile { path: path.clone(), problem })?;

@@ -17,7 +17,6 @@ fn a_server_or_worker_that_cannot_start_says_why() {
         run(&["dev", "--listen", "127.0.0.1:0", "--exec=false", "--queue", "mail=exec"]),
         run(&["serve", "--listen", &port]),
         run(&["serve", "--listen", &port, "--output", "json"]),
-        run(&["serve", "--listen", "127.0.0.1:0", "--store", "fdb:/etc/fdb.cluster"]),
         run(&["store", "--listen", "0.0.0.0:7251"]),
         run(&["store", "--listen", "localhost"]),
         run(&["store", "--listen", &port]),
@@ -26,5 +25,12 @@ fn a_server_or_worker_that_cannot_start_says_why() {
         run(&["worker", "--exec=maybe"]),
     ];
     assert_output!(shown.join("\n"));
+    let without_file = run(&["serve", "--listen", "127.0.0.1:0", "--store", "fdb:/etc/fdb.cluster"]);
+    let expect = if cfg!(feature = "foundationdb") {
+        "error[CLUSTER_FILE_UNUSABLE]: cluster file /etc/fdb.cluster"
+    } else {
+        "error[CONFIG_INVALID]: this build has no FoundationDB client"
+    };
+    assert!(without_file.contains(expect), "{without_file}");
     assert!(!dir.path().join("escapement-data").exists(), "nothing was made");
 }
