@@ -1,7 +1,8 @@
 //! How a command fails.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use escapement_engine::TaskId;
 
 use crate::{
@@ -25,7 +26,8 @@ pub(super) struct CliError {
     pub(super) violations: Vec<Violation>,
     pub(super) retry_after: Option<Duration>,
     pub(super) advice: String,
-    /// The task that may have been submitted although nobody said so.
+    /// The task that the error is about: one that was submitted, or may have been although nobody
+    /// said so, or one that is in the way.
     pub(super) task_id: Option<Box<TaskId>>,
 }
 
@@ -53,8 +55,38 @@ impl CliError {
     }
 }
 
+/// The arguments that clap refuses: flag, value and limit, as far as it tells them.
+pub(super) fn of_clap(error: &clap::Error) -> Vec<Violation> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    };
+    let value = text(ContextKind::InvalidValue).concat();
+    let limit = match (error.source(), text(ContextKind::ValidValue)) {
+        (Some(source), _) => source.to_string(),
+        (None, known) if !known.is_empty() => format!("must be one of {}", known.join(", ")),
+        _ => match error.kind() {
+            ErrorKind::MissingRequiredArgument => "must be given".to_owned(),
+            ErrorKind::ArgumentConflict => {
+                format!("must not be given together with {}", text(ContextKind::PriorArg).join(", "))
+            }
+            ErrorKind::UnknownArgument => "must be a known argument".to_owned(),
+            kind => kind.to_string(),
+        },
+    };
+    // `--in <DURATION>`, `<TASK_ID>`: the name is enough.
+    let name = |argument: &String| {
+        let name = argument.split_whitespace().next().unwrap_or_default();
+        name.trim_matches(['<', '>', '[', ']', '.']).to_owned()
+    };
+    let arguments = text(ContextKind::InvalidArg);
+    arguments.iter().map(|argument| Violation::new(name(argument), &value, limit.as_str())).collect()
+}
+
 impl From<ApiError> for CliError {
     fn from(error: ApiError) -> Self {
+        let task_id = error.metadata.get("task_id").and_then(|id| id.parse().ok()).map(Box::new);
         Self {
             code: error.reason.code(),
             exit: error.reason.exit_code(),
@@ -62,7 +94,7 @@ impl From<ApiError> for CliError {
             violations: error.violations,
             retry_after: error.retry_after,
             advice: error.reason.advice().to_owned(),
-            task_id: None,
+            task_id,
         }
     }
 }

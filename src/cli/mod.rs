@@ -22,7 +22,7 @@ mod view;
 mod work;
 mod worker;
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, fmt, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -31,7 +31,11 @@ use self::{
     error::CliError,
     output::{Format, Ui},
 };
-use crate::{client::Client, config::Config};
+use crate::{
+    client::Client,
+    config::{Config, Loaded, Origin},
+    error::Reason,
+};
 
 /// Runs a task at the instant it is due, once in effect, whatever fails meanwhile.
 #[derive(Debug, Parser)]
@@ -81,6 +85,8 @@ impl Command {
 struct Context {
     ui: Ui,
     config: Config,
+    /// Server and namespace as flags, where flags named them: what a hint repeats.
+    said: String,
 }
 
 impl Context {
@@ -89,6 +95,30 @@ impl Context {
         let builder = Client::builder(&config.server).namespace(config.namespace.as_str()).deadline(config.timeout);
         Ok(builder.build()?)
     }
+
+    /// A command to type next, for the same server and namespace.
+    fn command(&self, words: impl fmt::Display) -> String {
+        format!("escapement{} {words}", self.said)
+    }
+
+    /// What is not there may be in another namespace: says which was asked.
+    fn name_namespace(&self, mut error: CliError) -> CliError {
+        if [Reason::TaskNotFound, Reason::ScheduleNotFound].map(Reason::code).contains(&error.code) {
+            error.message = format!("{} in namespace `{}`", error.message, self.config.client.namespace);
+            error.advice = error.advice.replace("`escapement ", &format!("`escapement{} ", self.said));
+        }
+        error
+    }
+}
+
+/// The flags for server and namespace that were given, each with a blank in front.
+fn said(loaded: &Loaded) -> String {
+    let keys = ["client.server", "client.namespace"].map(|key| loaded.setting(key));
+    let flags = keys.into_iter().filter_map(|setting| match setting.origin {
+        Origin::Flag(flag) => Some(format!(" {flag} {}", setting.text())),
+        _ => None,
+    });
+    flags.collect()
 }
 
 /// Runs the program with the arguments of the process.
@@ -116,7 +146,9 @@ fn refuse_usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if error.use_stderr() && json {
         let text = error.render().to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-        Ui::new(Format::Json, true).error(&CliError::usage(text, "Run the command with --help."));
+        let violations = error::of_clap(error);
+        let error = CliError { violations, ..CliError::usage(text, "Run the command with --help.") };
+        Ui::new(Format::Json, true).error(&error);
     } else if error.use_stderr() {
         // With the same prefix as every other error.
         let ui = Ui::new(Format::Table, words().any(|word| word == "--no-color"));
@@ -163,14 +195,15 @@ fn run(cli: Cli, ui: Ui) -> Result<u8, CliError> {
     if matches!(cli.command, Command::Config(_)) {
         return config::run(&loaded, ui);
     }
-    let context = Context { ui, config };
+    let context = Context { ui, config, said: said(&loaded) };
     let runtime = if cli.command.is_service() {
         tokio::runtime::Builder::new_multi_thread().enable_all().build()
     } else {
         tokio::runtime::Builder::new_current_thread().enable_all().build()
     };
     let runtime = runtime.map_err(|error| CliError::internal(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(Box::pin(dispatch(cli.command, &context)))
+    let ended = runtime.block_on(Box::pin(dispatch(cli.command, &context)));
+    ended.map_err(|error| context.name_namespace(error))
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<u8, CliError> {

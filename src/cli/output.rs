@@ -12,6 +12,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::error::CliError;
+use crate::error::headline;
 
 /// How results look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -121,7 +122,7 @@ impl Ui {
             return;
         }
         let code = paint(self.colour_err, Colour::Red, &format!("error[{}]", error.code));
-        let mut text = format!("{code}: {}", shown_lines(&error.message));
+        let mut text = format!("{code}: {}", shown_lines(headline(&error.message, &error.violations)));
         if error.violations.len() > 1 {
             for violation in &error.violations {
                 let violation = shown_lines(&violation.to_string());

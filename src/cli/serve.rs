@@ -11,7 +11,7 @@ use super::{
     worker,
 };
 use crate::{
-    config::{Config, ServerConfig},
+    config::{Config, HandlerKind, ServerConfig},
     edge::signal::shutdown_signal,
     error::{ApiError, Reason},
     scheduler::SchedulerOptions,
@@ -70,6 +70,10 @@ pub(super) struct ServeArgs {
 
 /// Tasks run programs as this user, so only this machine may submit.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Here --exec and --http are on: tasks run programs as this user and post to HTTP servers, unless
+--exec=false or --http=false switches it off."
+)]
 pub(super) struct DevArgs {
     #[command(flatten)]
     server: ServerFlags,
@@ -175,12 +179,22 @@ fn announce_next(context: &Context, address: SocketAddr) {
     let url = format!("http://{address}");
     // Commands find the default address by themselves.
     let server = if url == context.config.client.server { String::new() } else { format!(" --server {url}") };
-    let queues: Vec<_> = worker::queues(&context.config.worker).iter().map(|(queue, _)| queue.to_string()).collect();
+    let server = format!("{server}{}", context.said);
+    let queues = worker::queues(&context.config.worker);
+    let programs = if context.config.worker.exec { " Programs of tasks run as this user." } else { "" };
+    let example = match queues.first() {
+        Some((queue, HandlerKind::Http)) => {
+            format!("--queue {queue} --in 2s --url http://localhost:8080/ --payload hello")
+        }
+        Some((queue, HandlerKind::Exec)) => format!("--queue {queue} --in 2s -- echo hello"),
+        None => unreachable!("a worker without queues is not built"),
+    };
+    let queues: Vec<_> = queues.iter().map(|(queue, _)| queue.to_string()).collect();
     context.ui.note(format_args!(
-        "Workers take tasks from: {}. Programs of tasks run as this user.\n\
+        "Workers take tasks from: {}.{programs}\n\
          \n\
          Type next, in another terminal:\n  \
-         escapement{server} task submit --queue exec --in 2s -- echo hello\n  \
+         escapement{server} task submit {example}\n  \
          escapement{server} task list\n  \
          escapement{server} status\n\
          \n\

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::client::{Client, proto as v1};
 
+/// Hints about queues that one status shows.
+const HINTS_MAX: usize = 10;
+
 #[derive(Serialize)]
 struct StatusView {
     version: String,
@@ -227,11 +230,19 @@ pub(super) async fn run(context: &Context) -> Result<u8, CliError> {
     } else {
         let stuck: Vec<_> = view.queues.iter().filter_map(QueueView::hint).collect();
         context.ui.print(describe(client.endpoint(), view));
-        for hint in stuck {
+        for hint in shortened(stuck) {
             context.ui.note(hint);
         }
     }
     Ok(0)
+}
+
+/// As many hints as somebody reads, and how many more there are.
+fn shortened(mut hints: Vec<String>) -> Vec<String> {
+    let more = hints.len().saturating_sub(HINTS_MAX);
+    hints.truncate(HINTS_MAX);
+    hints.extend((more > 0).then(|| format!("hint: no worker takes {more} more queues where tasks are due")));
+    hints
 }
 
 fn head(title: &str, left_out: u64) -> String {
@@ -283,4 +294,20 @@ fn describe(endpoint: &str, view: StatusView) -> String {
         parts.push(format!("{workers_head}\n{}", indented(&table(Some(header), workers))));
     }
     parts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_hints_ten_are_shown_and_the_rest_is_counted() {
+        let check = |count: usize, shown: usize, last: &str| {
+            let hints = shortened((1..=count).map(|n| format!("hint {n}")).collect());
+            assert_eq!((hints.len(), hints.last().map_or("", String::as_str)), (shown, last));
+        };
+        check(0, 0, "");
+        check(10, 10, "hint 10");
+        check(4000, 11, "hint: no worker takes 3990 more queues where tasks are due");
+    }
 }

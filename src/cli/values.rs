@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use escapement_engine::Timestamp;
+use escapement_engine::{TaskId, Timestamp, limits::IDEMPOTENCY_KEY_BYTES_MAX};
 use jiff::{Span, SpanRelativeTo};
+
+use super::error::CliError;
+use crate::{error::Violation, worker::http::HttpRequest};
 
 /// `2s`, `500ms`, `1h30m`, `2 days`, `PT5M`. A day has 24 hours.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -33,6 +36,50 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("must be KEY=VALUE".to_owned()),
     }
+}
+
+/// A label that is given twice has two values, of which the server would keep one.
+pub(super) fn labels_once(labels: &[(String, String)]) -> Result<(), CliError> {
+    let twice = labels.iter().enumerate().find(|(at, (key, _))| labels[..*at].iter().any(|(before, _)| before == key));
+    match twice {
+        None => Ok(()),
+        Some((_, (key, value))) => {
+            let violation = Violation::new(format!("labels[{key}]"), value, "must be given once");
+            let message = violation.to_string();
+            let error = CliError::usage(message, "Leave out one of the two --label.");
+            Err(CliError { violations: vec![violation], ..error })
+        }
+    }
+}
+
+/// A task's id. The nil one, which stands for no id, is none.
+pub(super) fn task_id(text: &str) -> Result<TaskId, String> {
+    let id: TaskId = text.parse().map_err(|error| format!("{error}"))?;
+    if id.uuid().is_nil() { Err("must not be the nil UUID".to_owned()) } else { Ok(id) }
+}
+
+/// 1 to 256 bytes: an empty key would be none.
+pub(super) fn idempotency_key(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=IDEMPOTENCY_KEY_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!("must have 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes, but has {bytes}")),
+    }
+}
+
+/// `type/subtype`, perhaps with parameters.
+pub(super) fn content_type(text: &str) -> Result<String, String> {
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    match essence.split_once('/') {
+        Some((kind, subtype)) if !kind.is_empty() && !subtype.is_empty() => Ok(text.to_owned()),
+        _ => Err("must be a media type such as application/json".to_owned()),
+    }
+}
+
+/// One that the http worker posts to.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    HttpRequest::check_url(text)
+        .map(|()| text.to_owned())
+        .map_err(|error| format!("must be a URL such as http://localhost:8080/, with http or https: {error}"))
 }
 
 /// For people: `1h 30m`, `250ms`.
@@ -90,6 +137,27 @@ mod tests {
         check("1969-12-31T23:59:59.0009Z", Some(-999));
         check("2026-11-24T12:00:00", None);
         check("tomorrow", None);
+    }
+
+    #[test]
+    fn keys_types_and_urls_are_checked_as_they_are_typed() {
+        let check = |result: Result<String, String>, expect: Result<&str, &str>| match (&result, expect) {
+            (Ok(got), Ok(expect)) => assert_eq!(got, expect),
+            (Err(got), Err(expect)) => assert!(got.contains(expect), "{got}"),
+            _ => panic!("{result:?}, not {expect:?}"),
+        };
+        check(idempotency_key(""), Err("must have 1 to 256 bytes, but has 0"));
+        check(idempotency_key("k"), Ok("k"));
+        check(idempotency_key(&"k".repeat(257)), Err("but has 257"));
+        check(content_type("json"), Err("must be a media type"));
+        check(content_type("text/; charset=utf-8"), Err("must be a media type"));
+        check(content_type("text/plain; charset=utf-8"), Ok("text/plain; charset=utf-8"));
+        check(url("localhost:8080"), Err("with http or https"));
+        check(url("/relative"), Err("with http or https"));
+        check(url("https://h/x"), Ok("https://h/x"));
+        let id = |text: &str| task_id(text).map(|id| id.to_string());
+        check(id("00000000-0000-0000-0000-000000000000"), Err("nil"));
+        check(id("11111111-1111-4111-a111-111111111111"), Ok("11111111-1111-4111-a111-111111111111"));
     }
 
     #[test]

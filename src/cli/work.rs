@@ -54,10 +54,10 @@ pub(super) struct WorkArgs {
     #[arg(long, value_name = "FILE")]
     payload_file: Option<String>,
     /// Media type of the payload [default: text/plain; charset=utf-8, of a file application/octet-stream]
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = values::content_type)]
     content_type: Option<String>,
     /// Post the payload to this URL (for queue http)
-    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    #[arg(long, value_name = "URL", value_parser = values::url, conflicts_with = "command")]
     url: Option<String>,
     /// Run this program (for queue exec)
     #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["payload", "payload_file"])]
@@ -68,8 +68,9 @@ pub(super) struct WorkArgs {
 pub(super) type Payload = (Vec<u8>, String);
 
 impl WorkArgs {
-    /// The payload that was asked for.
+    /// The payload that was asked for; checks what no single flag shows.
     pub(super) fn read_payload(&self) -> Result<Option<Payload>, CliError> {
+        values::labels_once(&self.labels)?;
         let given = self.given()?;
         if !self.command.is_empty() {
             let payload = ExecRequest::new(&self.command).to_payload();

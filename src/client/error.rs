@@ -15,16 +15,18 @@ use crate::{
 pub struct ClientError {
     error: Box<ApiError>,
     tries: u32,
+    may_have_arrived: bool,
 }
 
 impl ClientError {
     pub(super) fn api(error: ApiError) -> Self {
-        Self { error: Box::new(error), tries: 1 }
+        Self { error: Box::new(error), tries: 1, may_have_arrived: true }
     }
 
     pub(super) fn invalid(field: &str, value: impl fmt::Display, limit: impl Into<String>) -> Self {
         let violation = Violation::new(field, value, limit);
-        Self { error: Box::new(ApiError::field(Reason::InvalidArgument, violation)), tries: 0 }
+        let error = Box::new(ApiError::field(Reason::InvalidArgument, violation));
+        Self { error, tries: 0, may_have_arrived: false }
     }
 
     pub(super) fn endpoint(error: ConnectError) -> Self {
@@ -35,9 +37,8 @@ impl ClientError {
         )
     }
 
-    pub(super) fn after(mut self, tries: u32) -> Self {
-        self.tries = tries;
-        self
+    pub(super) fn after(self, tries: u32, may_have_arrived: bool) -> Self {
+        Self { tries, may_have_arrived, ..self }
     }
 
     /// The stable code of what went wrong.
@@ -53,6 +54,12 @@ impl ClientError {
     /// How often the call was sent, or sending it was tried. 0: the client itself refused it.
     pub fn tries(&self) -> u32 {
         self.tries
+    }
+
+    /// Whether a try may have reached a server. `false` only when that is certain: the client
+    /// refused the call, or no try ever found a connection to send it on.
+    pub fn may_have_arrived(&self) -> bool {
+        self.may_have_arrived
     }
 }
 

@@ -69,7 +69,7 @@ impl Client {
                     tracing::info!(error = %failed.error, ?wait, "trying again");
                     self.shared.clock.sleep(wait).await;
                 }
-                _ => return Err(ClientError::api(failed.error).after(tries)),
+                _ => return Err(ClientError::api(failed.error).after(tries, may_have_arrived)),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::Origin;
-use crate::error::{ApiError, Reason};
+use crate::error::{ApiError, Reason, Violation};
 
 /// The configuration is refused. Nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,17 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
 
 impl From<ConfigError> for ApiError {
     fn from(error: ConfigError) -> Self {
-        Self::new(Reason::ConfigInvalid, error.to_string())
+        let violation = match &error {
+            ConfigError::Invalid { key, value, reason, .. } => Some(Violation::new(*key, value, reason)),
+            ConfigError::UnknownKey { key, suggestion, .. } => {
+                let limit = format!("must be a known key{}", did_you_mean(suggestion.as_deref()));
+                Some(Violation::new(key, "", limit))
+            }
+            ConfigError::Contradiction { first, second, reason, .. } => {
+                Some(Violation::new(*first, "", format!("must not contradict {second}: {reason}")))
+            }
+            ConfigError::Unreadable { .. } | ConfigError::Syntax { .. } => None,
+        };
+        Self { violations: violation.into_iter().collect(), ..Self::new(Reason::ConfigInvalid, error.to_string()) }
     }
 }

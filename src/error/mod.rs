@@ -130,6 +130,13 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
+/// The message, without the field that it repeats when it and others are listed below.
+pub(crate) fn headline<'a>(message: &'a str, violations: &[Violation]) -> &'a str {
+    let [first, _, ..] = violations else { return message };
+    let head = message.strip_suffix(&first.to_string()).and_then(|head| head.strip_suffix("; "));
+    head.unwrap_or(message)
+}
+
 fn cut_chars(text: &str) -> String {
     match text.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => visible(&text[..end]) + "...",

@@ -71,7 +71,7 @@ reasons! {
         "Send fewer tasks in one batch, or keep large payloads elsewhere and pass a reference.";
     /// No such task in this namespace.
     TaskNotFound = "TASK_NOT_FOUND", NotFound, NOT_FOUND,
-        "Check the id and the namespace. Ended tasks are removed when their retention is over.";
+        "Check the id and the namespace; `escapement task list` shows what is there.";
     /// No such schedule in this namespace.
     ScheduleNotFound = "SCHEDULE_NOT_FOUND", NotFound, NOT_FOUND,
         "Check the id and the namespace; `escapement schedule list` shows what is there.";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ApiError;
+use super::{ApiError, headline};
 
 /// An error in several lines: what happened, which fields, what to do.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub struct Report<'a>(pub(super) &'a ApiError);
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = self.0;
-        write!(f, "error[{}]: {}", error.reason, error.message)?;
+        write!(f, "error[{}]: {}", error.reason, headline(&error.message, &error.violations))?;
         // A single field stands in the message already.
         if error.violations.len() > 1 {
             for violation in &error.violations {

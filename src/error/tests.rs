@@ -119,7 +119,7 @@ fn a_report_says_what_happened_where_and_what_to_do() {
         2,
     );
     insta::assert_snapshot!(two.report(), @r"
-    error[INVALID_ARGUMENT]: 2 fields are invalid; task.queue must be there
+    error[INVALID_ARGUMENT]: 2 fields are invalid
       task.queue must be there
       task.delay must not be negative (got `-5s`)
     what to do: Correct the fields that the error names. Nothing was changed.

@@ -311,7 +311,7 @@ fn all_faults_are_told_at_once() {
         ..v1::TaskSpec::default()
     });
     insta::assert_snapshot!(error.unwrap_err().report(), @r"
-    error[INVALID_ARGUMENT]: 6 fields are invalid; task.id must be a UUID such as 0192f0c1-2b3a-7c4d-8e5f-60718293a4b5 (got `1`)
+    error[INVALID_ARGUMENT]: 6 fields are invalid
       task.id must be a UUID such as 0192f0c1-2b3a-7c4d-8e5f-60718293a4b5 (got `1`)
       task.namespace must be 1 to 64 characters of [a-z0-9._-], starting with a letter or digit (got `A`)
       task.delay must not be negative, and at most 100 years (got `-1s`)

@@ -118,7 +118,7 @@ fn bad_filters_are_told_by_field() {
         page_token: "?".into(),
     };
     insta::assert_snapshot!(faults(request::list_tasks(request)), @r#"
-    error[INVALID_ARGUMENT]: 9 fields are invalid; namespace must be 1 to 64 characters of [a-z0-9._-], starting with a letter or digit (got `A`)
+    error[INVALID_ARGUMENT]: 9 fields are invalid
       namespace must be 1 to 64 characters of [a-z0-9._-], starting with a letter or digit (got `A`)
       queue must be 1 to 128 characters of [A-Za-z0-9._-], starting with a letter or digit (got `a b`)
       states[1] must be a known task state, 1 to 6 (got `0`)
@@ -137,13 +137,13 @@ fn calls_that_name_a_task_or_schedule_check_the_name() {
     let id = TaskId::from_parts(NOW, 7).to_string();
     assert!(request::task_ref("", &id).is_ok());
     insta::assert_snapshot!(faults(request::task_ref("?", "7")), @r"
-    error[INVALID_ARGUMENT]: 2 fields are invalid; namespace must be 1 to 64 characters of [a-z0-9._-], starting with a letter or digit (got `?`)
+    error[INVALID_ARGUMENT]: 2 fields are invalid
       namespace must be 1 to 64 characters of [a-z0-9._-], starting with a letter or digit (got `?`)
       id must be a UUID such as 0192f0c1-2b3a-7c4d-8e5f-60718293a4b5 (got `7`)
     what to do: Correct the fields that the error names. Nothing was changed.
     ");
     insta::assert_snapshot!(faults(request::schedule_ref("?", "")), @r"
-    error[INVALID_ARGUMENT]: 2 fields are invalid; namespace must be 1 to 64 characters of [a-z0-9._-], starting with a letter or digit (got `?`)
+    error[INVALID_ARGUMENT]: 2 fields are invalid
       namespace must be 1 to 64 characters of [a-z0-9._-], starting with a letter or digit (got `?`)
       id must be 1 to 128 characters of [A-Za-z0-9._-], starting with a letter or digit
     what to do: Correct the fields that the error names. Nothing was changed.
@@ -168,7 +168,7 @@ fn calls_that_name_a_task_or_schedule_check_the_name() {
         ..v1::PreviewScheduleRequest::default()
     };
     insta::assert_snapshot!(faults(request::preview(&preview, NOW)), @r"
-    error[INVALID_ARGUMENT]: 2 fields are invalid; count must be 1 to 1000, or 0 for 5 (got `1001`)
+    error[INVALID_ARGUMENT]: 2 fields are invalid
       count must be 1 to 1000, or 0 for 5 (got `1001`)
       schedule.rule must be there: either cron or interval
     what to do: Correct the fields that the error names. Nothing was changed.
@@ -195,7 +195,7 @@ fn batches_hold_one_to_a_thousand_tasks_all_of_them_valid() {
     what to do: Correct the fields that the error names. Nothing was changed.
     ");
     insta::assert_snapshot!(faults(batch(vec![good(), bad(), good(), bad()])), @r"
-    error[INVALID_ARGUMENT]: 2 fields are invalid; tasks[1].queue must be 1 to 128 characters of [A-Za-z0-9._-], starting with a letter or digit (got `a b`)
+    error[INVALID_ARGUMENT]: 2 fields are invalid
       tasks[1].queue must be 1 to 128 characters of [A-Za-z0-9._-], starting with a letter or digit (got `a b`)
       tasks[3].queue must be 1 to 128 characters of [A-Za-z0-9._-], starting with a letter or digit (got `a b`)
     what to do: Correct the fields that the error names. Nothing was changed.

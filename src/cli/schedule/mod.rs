@@ -64,7 +64,8 @@ pub(super) async fn run(command: ScheduleCommand, context: &Context) -> Result<u
                 context.ui.print_json(&json!({"task_id": task_id}));
             } else {
                 context.ui.print(&task_id);
-                context.ui.note(format_args!("see what becomes of it: escapement task watch {task_id}"));
+                let watch = context.command(format_args!("task watch {task_id}"));
+                context.ui.note(format_args!("see what becomes of it: {watch}"));
             }
         }
     }

@@ -85,6 +85,7 @@ impl ListArgs {
 }
 
 pub(super) async fn run(args: &ListArgs, context: &Context) -> Result<u8, CliError> {
+    values::labels_once(&args.labels)?;
     let client = context.client()?;
     let mut rows = Rows { context, printed: 0 };
     let mut left = if args.all { u32::MAX } else { args.limit };
@@ -102,6 +103,13 @@ pub(super) async fn run(args: &ListArgs, context: &Context) -> Result<u8, CliErr
         if left == 0 {
             break;
         }
+    }
+    // A full page has a token whether or not rows follow: one row more tells.
+    if let Some(from) = &token
+        && let (tasks, None) = client.list_page(&filter.page_size(1), from).await?
+        && tasks.is_empty()
+    {
+        token = None;
     }
     rows.end(token);
     Ok(0)

@@ -28,7 +28,7 @@ pub(in crate::cli) struct SubmitArgs {
     #[command(flatten)]
     work: WorkArgs,
     /// The task's id, a UUID whose low 62 bits are random: repeating a submission under it is safe [default: a new one]
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = values::task_id)]
     id: Option<TaskId>,
     /// Due so long after the server takes it, such as 2s or 1h30m [default: at once]
     #[arg(long = "in", value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true)]
@@ -39,8 +39,8 @@ pub(in crate::cli) struct SubmitArgs {
     /// No attempt starts after this instant (RFC 3339)
     #[arg(long, value_name = "INSTANT", value_parser = values::instant)]
     deadline: Option<Timestamp>,
-    /// A second submission under this key makes no second task
-    #[arg(long, value_name = "KEY")]
+    /// A second submission under this key makes no second task; 1 to 256 bytes
+    #[arg(long, value_name = "KEY", value_parser = values::idempotency_key)]
     idempotency_key: Option<String>,
     /// How long the key is remembered, 1s to 30d [default: 24h]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true, requires = "idempotency_key")]
@@ -80,10 +80,16 @@ pub(super) async fn run(args: SubmitArgs, context: &Context) -> Result<u8, CliEr
     if let Some(span) = args.idempotency_window {
         task = task.idempotency_window(span);
     }
-    let submitted = client.submit(task).await.map_err(|error| maybe_submitted(error, id))?;
+    let submitted = client.submit(task).await.map_err(|error| maybe_submitted(error, id, context))?;
     if args.wait {
         context.ui.note(format_args!("submitted {}, due {}", submitted.id, submitted.due_at));
-        let task = client.watch(submitted.id).ended().await?;
+        let task = client.watch(submitted.id).ended().await.map_err(|error| {
+            let mut error = CliError::from(error);
+            let watch = context.command(format_args!("task watch {}", submitted.id));
+            error.advice = format!("{}\nThe task was submitted; go on waiting: {watch}", error.advice);
+            error.task_id = Some(Box::new(submitted.id));
+            error
+        })?;
         show(&task, context);
         return Ok(watch::exit_code(task.state()));
     }
@@ -92,7 +98,7 @@ pub(super) async fn run(args: SubmitArgs, context: &Context) -> Result<u8, CliEr
 }
 
 /// Says, of a submission that may have been made, under which id to look for it.
-fn maybe_submitted(error: ClientError, id: TaskId) -> CliError {
+fn maybe_submitted(error: ClientError, id: TaskId, context: &Context) -> CliError {
     let unknown = match error.reason() {
         Reason::OutcomeUnknown
         | Reason::DeadlineExceeded
@@ -104,13 +110,15 @@ fn maybe_submitted(error: ClientError, id: TaskId) -> CliError {
         // A server that says so has changed nothing.
         _ => false,
     };
+    let unknown = unknown && error.may_have_arrived();
     let mut error = CliError::from(error);
     if unknown {
         error.task_id = Some(Box::new(id));
         error.advice = format!(
-            "{}\nThe task may have been submitted. Look it up: escapement task get {id}\nOr repeat the command with \
+            "{}\nThe task may have been submitted. Look it up: {}\nOr repeat the command with \
              --id {id}: it is then not submitted twice.",
-            error.advice
+            error.advice,
+            context.command(format_args!("task get {id}"))
         );
     }
     error
@@ -131,7 +139,8 @@ fn print(submitted: Submitted, queue: &str, quiet: bool, context: &Context) {
         context.ui.print(describe(submitted, queue));
     }
     if !quiet {
-        context.ui.note(format_args!("see what becomes of it: escapement task watch {id}"));
+        let watch = context.command(format_args!("task watch {id}"));
+        context.ui.note(format_args!("see what becomes of it: {watch}"));
     }
 }
 

@@ -5,7 +5,7 @@ use escapement::{
 
 use super::{
     World, assert_output,
-    fake::{Script, at, attempt, payload, refusal, succeeded, task},
+    fake::{self, Script, at, attempt, payload, refusal, succeeded, task},
 };
 
 const EXEC_RESULT: &str = r#"{"exit_code":0,"signal":null,"stdout":"hello\n\u001b[2Jevil\n","stderr":"","stdout_truncated":false,"stderr_truncated":false,"duration_ms":4}"#;
@@ -337,4 +337,106 @@ fn the_output_of_the_last_attempt_is_that_of_the_task() {
     let json = json.split("--- ").find_map(|part| part.strip_prefix("stdout\n")).unwrap();
     let json: serde_json::Value = serde_json::from_str(json).unwrap();
     assert_eq!(json["error"]["details"]["data"]["stderr"], "no space\n");
+}
+
+#[test]
+fn hints_repeat_the_server_and_namespace_that_flags_named() {
+    let world = World::new(Script { schedules: vec![fake::schedule("s")], ..Script::default() });
+    let url = world.fake.url();
+    let id = "11111111-1111-4111-a111-111111111111";
+    let other = ["--namespace", "other", "--server", &url];
+    let run = |args: &[&str]| world.run(&[&other[..], args].concat());
+    let submit = ["task", "submit", "--queue", "q", "--id", id];
+    let said = "escapement --server http://SERVER --namespace other";
+    let check = |shown: String, expect: &str| assert!(shown.contains(expect), "{shown}");
+    check(run(&submit), &format!("of it: {said} task watch {id}"));
+    check(run(&["schedule", "trigger", "s"]), &format!("of it: {said} task watch "));
+    check(
+        run(&["task", "get", id]),
+        "does not exist in namespace `other`\nwhat to do: Check the id and the namespace; ",
+    );
+    check(run(&["task", "get", id]), &format!("`{said} task list` shows"));
+    check(
+        run(&["schedule", "get", "t"]),
+        &format!("in namespace `other`\nwhat to do: Check the id and the namespace; `{said} "),
+    );
+    world.fake.script.lock().unwrap().faults.push_back(refusal(Reason::DeadlineExceeded, "no answer in time"));
+    check(run(&submit), &format!("Look it up: {said} task get {id}"));
+    check(world.run(&submit), &format!("of it: escapement task watch {id}"));
+}
+
+#[test]
+fn a_submission_that_was_never_sent_is_not_said_to_be_made_perhaps() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let world = World::new(Script::default());
+    let url = format!("http://{gone}");
+    let id = "11111111-1111-4111-a111-111111111111";
+    let submit = ["task", "submit", "--queue", "q", "--id", id, "--timeout-ms"];
+    let shown = world.run(&[&submit[..], &["300", "--server", &url]].concat());
+    assert!(shown.contains("error[SERVER_UNREACHABLE]") && !shown.contains("submitted"), "{shown}");
+    // Of one that was sent nobody knows.
+    let faults = &mut world.fake.script.lock().unwrap().faults.clone();
+    faults.extend((0..9).map(|_| refusal(Reason::ShuttingDown, "the server is about to stop")));
+    world.fake.script.lock().unwrap().faults.clone_from(faults);
+    let shown = world.run(&[&submit[..], &["300"]].concat());
+    assert!(shown.contains("The task may have been submitted"), "{shown}");
+}
+
+#[test]
+fn an_error_about_a_task_names_it_for_programs() {
+    let id = "11111111-1111-4111-a111-111111111111";
+    let world = World::new(Script::default());
+    let submit = ["task", "submit", "--queue", "q", "--output", "json", "--id", id];
+    // The submission is answered; the watch is not.
+    let shown = world.run(&[&submit[..], &["--wait"]].concat());
+    assert!(shown.contains(&format!(r#""task_id":"{id}""#)), "{shown}");
+    let in_the_way = "22222222-2222-4222-a222-222222222222";
+    let taken = ApiError::new(Reason::IdempotencyConflict, "the key is taken").with_metadata("task_id", in_the_way);
+    world.fake.script.lock().unwrap().faults.push_back(taken.into());
+    let shown = world.run(&[&submit[..], &["--idempotency-key", "k"]].concat());
+    assert!(shown.contains(&format!(r#""task_id":"{in_the_way}""#)), "{shown}");
+}
+
+#[test]
+fn a_list_that_is_all_there_does_not_say_that_there_are_more() {
+    let world = World::new(Script { tasks: (1..=3).map(task).collect(), ..Script::default() });
+    let list = |limit: &str| world.run(&["task", "list", "--limit", limit]);
+    assert!(list("2").contains("there are more"), "{}", list("2"));
+    assert!(!list("3").contains("there are more"), "{}", list("3"));
+}
+
+#[test]
+fn values_that_no_server_takes_are_refused_as_they_are_typed() {
+    let world = World::new(Script::default());
+    let check = |args: &[&str], expect: &str| {
+        let shown = world.run(&[&["task", "submit", "--queue", "q"], args].concat());
+        assert!(shown.contains(expect) && shown.ends_with("--- exit code 2\n"), "{shown}");
+    };
+    check(&["--idempotency-key", ""], "must have 1 to 256 bytes");
+    check(&["--id", "00000000-0000-0000-0000-000000000000"], "must not be the nil UUID");
+    check(&["--payload", "x", "--content-type", "json"], "must be a media type such as application/json");
+    check(&["--url", "localhost:8080"], "must be a URL such as");
+    check(&["--label", "a=1", "--label", "b=1", "--label", "a=2"], "labels[a] must be given once (got `2`)");
+    let filtered = world.run(&["task", "list", "--label", "a=1", "--label", "a=2"]);
+    assert!(filtered.contains("labels[a] must be given once"), "{filtered}");
+    assert!(world.fake.calls().is_empty());
+}
+
+#[test]
+fn what_was_typed_wrongly_is_told_to_programs_by_field_value_and_limit() {
+    let world = World::new(Script::default());
+    let check = |args: &[&str], field: &str, value: &str, limit: &str| {
+        let shown = world.run(&[&["--output", "json"], args].concat());
+        let json = shown.split("--- ").find_map(|part| part.strip_prefix("stderr\n")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        let expect = serde_json::json!([{"field": field, "value": value, "limit": limit}]);
+        assert_eq!(json["error"]["violations"], expect, "{shown}");
+    };
+    let submit = |args: &[&'static str]| [&["task", "submit", "--queue", "q"], args].concat();
+    check(&["status", "--timeout-ms", "0"], "client.timeout_ms", "0", "must be a whole number from 1 to 86400000");
+    check(&submit(&["--max-attempts", "0"]), "--max-attempts", "0", "0 is not in 1..=1000");
+    check(&submit(&["--in", "soon"]), "--in", "soon", "must be a duration such as 2s, 500ms, 1h30m or 2d");
+    check(&submit(&["--priority", "top"]), "--priority", "top", "must be one of high, medium, low");
+    check(&["task", "submit"], "--queue", "", "must be given");
+    check(&submit(&["--label", "a=1", "--label", "a=2"]), "labels[a]", "2", "must be given once");
 }

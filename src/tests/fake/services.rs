@@ -76,7 +76,9 @@ impl v1::task_service_server::TaskService for Fake {
             attempts: vec![],
             ..(*task).clone()
         });
-        let next_page_token = if until < all.len() { until.to_string() } else { String::new() };
+        // As the real one, it does not look beyond a full page.
+        let full = until - from == size;
+        let next_page_token = if full || until < all.len() { until.to_string() } else { String::new() };
         Ok(Response::new(v1::ListTasksResponse { tasks: tasks.collect(), next_page_token }))
     }
 

@@ -47,6 +47,14 @@ impl HttpRequest {
         Self { url: url.into(), ..Self::default() }
     }
 
+    /// Whether a worker posts to such a URL: absolute, with `http` or `https`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_url(url: &str) -> Result<(), String> {
+        parse_url(url).map(drop)
+    }
+
     /// The request as the payload of a task.
     pub fn to_payload(&self) -> Payload {
         Payload::json(serde_json::to_string(self).expect("strings, numbers and maps with string keys"))
