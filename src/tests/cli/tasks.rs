@@ -375,9 +375,8 @@ fn a_submission_that_was_never_sent_is_not_said_to_be_made_perhaps() {
     let shown = world.run(&[&submit[..], &["300", "--server", &url]].concat());
     assert!(shown.contains("error[SERVER_UNREACHABLE]") && !shown.contains("submitted"), "{shown}");
     // Of one that was sent nobody knows.
-    let faults = &mut world.fake.script.lock().unwrap().faults.clone();
-    faults.extend((0..9).map(|_| refusal(Reason::ShuttingDown, "the server is about to stop")));
-    world.fake.script.lock().unwrap().faults.clone_from(faults);
+    let stopping = (0..9).map(|_| refusal(Reason::ShuttingDown, "the server is about to stop"));
+    world.fake.script.lock().unwrap().faults.extend(stopping);
     let shown = world.run(&[&submit[..], &["300"]].concat());
     assert!(shown.contains("The task may have been submitted"), "{shown}");
 }
