@@ -1,4 +1,4 @@
-//! `dev`, `serve` and `worker`: what they refuse. That they run is shown by other tests.
+//! `dev`, `serve` and `worker`: what they refuse. That they run is shown by other tests, of `dev` by that of the quick start.
 
 use std::net::TcpListener;
 
