@@ -20,6 +20,7 @@ use super::{
     doubts,
     ids::Ids,
     report::{JobReport, NoteReport, Outcome, Report},
+    zone::DefaultZone,
 };
 use crate::{
     api::{ApiLimits, validate::request},
@@ -56,7 +57,7 @@ pub(in crate::cli) struct CrontabArgs {
     /// Create nothing; show the next five instants of each job
     #[arg(long)]
     dry_run: bool,
-    /// Time zone of jobs for which the file names none by CRON_TZ [default: UTC]
+    /// Time zone of jobs for which the file names none by CRON_TZ [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     zone: Option<Zone>,
     /// Start of the schedules' ids, instead of the file's name
@@ -94,19 +95,21 @@ pub(super) async fn run(args: &CrontabArgs, context: &Context) -> Result<u8, Cli
     }
     let detected = detect(args, &text);
     let crontab = crontab::parse(&text, detected.flavour);
-    let zone = args.zone.clone().unwrap_or_default();
+    let zone = DefaultZone::find(args.zone.as_ref());
     let mut notes: Vec<_> = crontab.notes.iter().map(NoteReport::of).collect();
     notes.extend(doubts::undecodable(&bytes, &crontab));
     notes.extend(doubts::of_account(&crontab));
     if detected.flavour == Flavour::User && !args.user {
         notes.extend(doubts::user_columns(&crontab, &doubts::accounts()));
     }
+    notes.extend(zone.notes(&crontab));
     notes.sort_by_key(|note| note.line);
     let mut report = Report::new(&args.file, &detected, notes, args.dry_run, args.timeout);
+    report.zone = zone.describe();
     let mut ids = Ids::new(&args.file, args.prefix.as_deref());
     let client = context.client()?;
     for job in &crontab.jobs {
-        let zone = job.zone.as_ref().unwrap_or(&zone);
+        let zone = job.zone.as_ref().unwrap_or(&zone.zone);
         let id = ids.next(job, zone);
         let schedule = schedule(args, job, zone, &id);
         let outcome = if args.dry_run {

@@ -4,6 +4,7 @@ mod crontab;
 mod doubts;
 mod ids;
 mod report;
+mod zone;
 
 use clap::Subcommand;
 

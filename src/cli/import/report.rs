@@ -104,6 +104,8 @@ pub(super) struct Report {
     dry_run: bool,
     /// Longest time that a run may take.
     timeout: Duration,
+    /// Of jobs without a zone of their own: which, and why.
+    pub(super) zone: String,
     pub(super) jobs: Vec<JobReport>,
     /// Jobs that were not reached, since the import ended before.
     pub(super) untried: usize,
@@ -140,6 +142,7 @@ impl Report {
             notes,
             dry_run,
             timeout,
+            zone: String::new(),
             jobs: Vec::new(),
             untried: 0,
         }
@@ -224,7 +227,8 @@ impl Report {
                 refused => format!(", {refused} would be refused"),
             };
             let planned = counted(count("planned"), "job", "jobs");
-            return format!("dry run: {planned} would be imported{refused}; {notes}");
+            let zone = &self.zone;
+            return format!("dry run: {planned} would be imported{refused}; {notes}\n{zone}");
         }
         let refused = match count("refused") {
             0 => String::new(),

@@ -1,8 +1,11 @@
+use std::process::Command;
+
 use escapement::error::Reason;
 
 use super::{
     World, assert_output,
     fake::{Script, refusal},
+    run,
 };
 
 const SYSTEM: &str = "\
@@ -66,11 +69,52 @@ fn a_dry_run_shows_five_instants_and_changes_nothing() {
     assert!(
         shown.ends_with(
             "dry run: 2 jobs would be imported; 0 notes on changes, 0 skipped\n\
-             a run of a job is stopped after 24h; --timeout says otherwise\n--- exit code 0\n"
+             a run of a job is stopped after 24h; --timeout says otherwise\n\
+             jobs without CRON_TZ are in Asia/Tokyo, as --zone says\n--- exit code 0\n"
         ),
         "{shown}"
     );
     assert!(world.fake.calls().is_empty());
+}
+
+#[test]
+fn jobs_without_a_zone_stay_at_the_local_time_of_the_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("jobs"), "0 12 * * * one\nCRON_TZ=Asia/Tokyo\n0 12 * * * two\n").unwrap();
+    let check = |tz: &str, flags: &[&str], expect: &str, noted: bool| {
+        let args = [&["import", "crontab", "jobs", "--dry-run"], flags].concat();
+        let shown = run(dir.path(), &args, &[("TZ", tz)], "");
+        let (zone, _) = expect.split_once(',').unwrap();
+        assert!(shown.contains(&format!("line 1: 0 12 * * * ({zone})  one")), "{tz}: {shown}");
+        assert!(shown.contains("line 3: 0 12 * * * (Asia/Tokyo)  two"), "{tz}: {shown}");
+        assert!(shown.ends_with(&format!("jobs without CRON_TZ are in {expect}\n--- exit code 0\n")), "{tz}: {shown}");
+        let note = "  line 1: this machine's time zone has no IANA name: UTC is taken in its place";
+        assert_eq!(shown.contains(note), noted, "{tz}: {shown}");
+    };
+    let machine = "this machine's time zone; --zone says otherwise";
+    check("America/New_York", &[], &format!("America/New_York, {machine}"), false);
+    check(":America/New_York", &[], &format!("America/New_York, {machine}"), false);
+    check("/usr/share/zoneinfo/Europe/Berlin", &[], &format!("Europe/Berlin, {machine}"), false);
+    check("UTC", &[], &format!("UTC, {machine}"), false);
+    check("", &[], &format!("UTC, {machine}"), false);
+    check("America/New_York", &["--zone", "Europe/Berlin"], "Europe/Berlin, as --zone says", false);
+    let nameless = "UTC, since this machine's time zone has no IANA name; --zone says otherwise";
+    check("CET-1CEST,M3.5.0,M10.5.0/3", &[], nameless, true);
+    check("Mars/Olympus", &[], nameless, true);
+    check("Mars/Olympus", &["--zone", "UTC"], "UTC, as --zone says", false);
+}
+
+#[test]
+fn without_the_variable_the_zone_is_that_of_the_system() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("jobs"), "0 12 * * * one\n").unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_escapement"));
+    program.args(["import", "crontab", "jobs", "--dry-run"]).env_clear().current_dir(dir.path());
+    let shown = String::from_utf8(program.output().unwrap().stdout).unwrap();
+    // A machine without the link has a zone without a name.
+    let link = std::fs::read_link("/etc/localtime").ok();
+    let zone = link.as_ref().and_then(|link| Some(link.to_str()?.rsplit_once("zoneinfo/")?.1)).unwrap_or("UTC");
+    assert!(shown.contains(&format!("line 1: 0 12 * * * ({zone})  one")), "{shown}");
 }
 
 #[test]

@@ -54,11 +54,12 @@ impl World {
     }
 }
 
-/// Runs the program in this folder, in an environment that has these variables only.
+/// Runs the program in this folder, in an environment that has these variables only, and UTC.
 fn run(dir: &Path, args: &[&str], environment: &[(&str, &str)], stdin: &str) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_escapement"))
         .args(args)
         .env_clear()
+        .env("TZ", "UTC")
         .envs(environment.iter().copied())
         .current_dir(dir)
         .stdin(Stdio::piped())
