@@ -1,6 +1,13 @@
 //! From the three sources to checked values.
 
-use std::{collections::BTreeMap, env, ffi::OsString, fs, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
 
 use escapement_engine::suggest::closest;
 
@@ -8,6 +15,9 @@ use super::{ConfigError, FILE_DEFAULT, FILE_VARIABLE, KEYS, Key, Kind, Origin};
 
 /// Set by the exec worker for the programs that it runs, and no setting of ours.
 const FOREIGN_VARIABLES: [&str; 4] = ["ESCAPEMENT_TASK_ID", "ESCAPEMENT_ATTEMPT", "ESCAPEMENT_TOKEN", "ESCAPEMENT_DUE"];
+
+/// Bytes of a configuration file: more than all keys at their longest.
+const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// A value as it was written, not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +105,9 @@ impl Sources {
 
     fn read_file(&self, settings: &mut BTreeMap<&'static str, Setting>) -> Result<(), ConfigError> {
         let (path, named_by) = self.file().unwrap_or((FILE_DEFAULT.into(), ""));
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match read_text(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Err(ConfigError::TooLarge { path, bytes_max: FILE_BYTES_MAX }),
             Err(error) if named_by.is_empty() && error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => {
                 let named_by = if named_by.is_empty() { "nobody (it is the default)" } else { named_by };
@@ -161,6 +172,17 @@ impl Sources {
         }
         Ok(warnings)
     }
+}
+
+/// Reads no more than needed to know that it is too much, which is `None`: devices have no end.
+fn read_text(path: &Path) -> io::Result<Option<String>> {
+    let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX) + 1;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Ok(None);
+    }
+    String::from_utf8(bytes).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Lists outside the file are separated by commas.

@@ -159,3 +159,16 @@ fn what_is_refused_is_named_with_its_origin_and_what_is_allowed() {
     add(sources(None, &[("ESCAPEMENT_SERVER_DATA_DIR", "/d")], vec![("server.store", text("memory:"))]).load());
     insta::assert_snapshot!(out);
 }
+
+#[test]
+fn a_file_without_an_end_is_refused_with_its_name_and_the_limit() {
+    let error = sources(Some(Path::new("/dev/zero")), &[], vec![]).load().unwrap_err();
+    assert_eq!(error.to_string(), "the configuration file /dev/zero has more than 1048576 bytes");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("long.toml");
+    let loads = |bytes: usize| {
+        fs::write(&path, "#".repeat(bytes)).unwrap();
+        sources(Some(&path), &[], vec![]).load().is_ok()
+    };
+    assert_eq!((loads(1 << 20), loads((1 << 20) + 1)), (true, false));
+}

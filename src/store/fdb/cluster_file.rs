@@ -7,7 +7,13 @@
 //! Source: "Cluster file format" in FoundationDB's documentation, and
 //! `ClusterConnectionString` in `MonitorLeader.actor.cpp`, release 7.3.
 
-use std::{fmt, io, net::Ipv6Addr, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    net::Ipv6Addr,
+    path::Path,
+};
 
 /// Bytes of a cluster file: far above what any cluster needs.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -72,11 +78,11 @@ impl ClusterFile {
     /// # Errors
     /// See [`ClusterFileProblem`].
     pub fn read(path: &Path) -> Result<Self, ClusterFileProblem> {
-        if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
-            return Err(ClusterFileProblem::NoText);
-        }
-        let text = String::from_utf8(std::fs::read(path)?).map_err(|_| ClusterFileProblem::NoText)?;
-        Self::parse(&text)
+        // Devices have no end, and no length either.
+        let mut bytes = Vec::new();
+        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= FILE_BYTES_MAX);
+        Self::parse(&text.ok_or(ClusterFileProblem::NoText)?)
     }
 
     /// Reads a cluster file's text.

@@ -71,6 +71,7 @@ fn a_file_that_is_missing_or_no_text_is_told_as_such() {
     assert!(matches!(read(&binary), ClusterFileProblem::NoText));
     std::fs::write(&binary, vec![b'#'; 70_000]).unwrap();
     assert!(matches!(read(&binary), ClusterFileProblem::NoText));
+    assert!(matches!(read(Path::new("/dev/zero")), ClusterFileProblem::NoText), "without an end");
 }
 
 proptest! {
