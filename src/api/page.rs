@@ -8,6 +8,8 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
 const VERSION: u8 = 1;
+/// Versions count up from 1. What begins with a number beyond these was never a token.
+const VERSION_MAX: u8 = 15;
 const HEADER_BYTES: usize = 1 + 8;
 /// Bytes of the largest key: a schedule's id. Longer texts are not even decoded.
 const AFTER_BYTES_MAX: usize = 128;
@@ -56,7 +58,8 @@ impl PageToken {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| PageTokenError::Malformed)?;
         let (&version, rest) = bytes.split_first().ok_or(PageTokenError::Malformed)?;
         if version != VERSION {
-            return Err(PageTokenError::Version);
+            let plausible = (1..=VERSION_MAX).contains(&version) && bytes.len() >= HEADER_BYTES;
+            return Err(if plausible { PageTokenError::Version } else { PageTokenError::Malformed });
         }
         let (hash, after) = rest.split_first_chunk::<8>().ok_or(PageTokenError::Malformed)?;
         if u64::from_be_bytes(*hash) != filter_hash {
@@ -81,6 +84,10 @@ mod tests {
         check("", PageTokenError::Malformed);
         check("AQ", PageTokenError::Malformed);
         check("not a token", PageTokenError::Malformed);
+        check("abc", PageTokenError::Malformed);
+        check("abcdefghijklmnop", PageTokenError::Malformed);
+        check("Ag", PageTokenError::Malformed);
+        check(&format!("AA{}", &token[2..]), PageTokenError::Malformed);
         check(&token[..9], PageTokenError::Malformed);
         check(&format!("{token}="), PageTokenError::Malformed);
         check(&format!("Ag{}", &token[2..]), PageTokenError::Version);
