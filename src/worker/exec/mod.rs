@@ -11,8 +11,10 @@
 //! - A payload that is no valid request fails with kind `invalid-payload`, not retried.
 //! - When the attempt is to stop, the group gets SIGTERM, and after a grace SIGKILL. When the
 //!   handler's future is dropped, SIGKILL at once. When the program has ended, so has the
-//!   task: what is left of its group is killed. Only a process that moved to a group of its
-//!   own (`setsid`) outlives its task.
+//!   task: what is left of its group is killed. Two kinds of process outlive their task: one that
+//!   moved to a group of its own (`setsid`), and all programs of a worker that was itself killed
+//!   (`kill -9`): nobody is left to stop them, so they may still run beside the next attempt.
+//!   The token tells the two apart.
 //!
 //! While it runs, its last lines are reported as progress, an [`ExecProgress`].
 //!
