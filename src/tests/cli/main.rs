@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole crate is a test")]
 
+#[path = "../child/mod.rs"]
+mod child;
 #[path = "../fake/mod.rs"]
 mod fake;
 
@@ -69,7 +71,7 @@ fn run(dir: &Path, args: &[&str], environment: &[(&str, &str)], stdin: &str) -> 
         .unwrap();
     // A program that does not read its input closes it.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    let output = child.wait_with_output().unwrap();
+    let output = child::finish(child);
     let mut shown = format!("$ escapement {}\n", args.join(" "));
     for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
         if !bytes.is_empty() {

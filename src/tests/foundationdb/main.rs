@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests: a failed step is a failed test")]
 
+#[path = "../child/mod.rs"]
+mod child;
 mod cluster;
 mod deployment;
 mod library;

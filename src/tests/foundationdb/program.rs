@@ -4,12 +4,14 @@ use std::{path::Path, process::Command};
 
 use escapement::error::exit;
 
+use super::child;
+
 /// Exit code and stderr of `escapement serve` on this store. The library is looked for in the
 /// system's folders only.
 fn serve(dir: &Path, store: &str) -> (u8, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_escapement"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]);
-    let output = command.current_dir(dir).env_remove("LD_LIBRARY_PATH").output().unwrap();
+    let output = child::output(command.current_dir(dir).env_remove("LD_LIBRARY_PATH"));
     let code = output.status.code().and_then(|code| u8::try_from(code).ok());
     let text = String::from_utf8(output.stderr).unwrap();
     (code.unwrap_or_else(|| panic!("{}: {text}", output.status)), text)

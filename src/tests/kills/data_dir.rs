@@ -4,14 +4,16 @@ use std::{fs, path::Path, process::Command};
 
 use escapement::client::Client;
 
-use super::process::{Process, free_port, ready};
+use super::{
+    child,
+    process::{Process, free_port, ready},
+};
 
 /// Starts a server that is to be refused; gives its exit code and what it said.
 fn refused(data: &Path) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_escapement"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()])
-        .output()
-        .unwrap();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_escapement"));
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()]);
+    let output = child::output(&mut serve);
     let text = String::from_utf8(output.stderr).unwrap();
     let first = text.lines().find(|line| line.starts_with("error")).unwrap_or(&text).to_owned();
     (output.status.code().unwrap(), first.replace(data.to_str().unwrap(), "DIR"))

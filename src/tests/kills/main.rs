@@ -14,6 +14,8 @@
 
 use escapement_chaos::history;
 
+#[path = "../child/mod.rs"]
+mod child;
 mod data_dir;
 mod disk_full;
 mod judge;

@@ -17,6 +17,7 @@ use escapement::{
 use escapement_engine::TaskId;
 
 use super::{
+    child,
     process::{Process, eventually, free_port, ready},
     sink::Sink,
 };
@@ -124,10 +125,8 @@ async fn a_second_server_on_a_store_is_refused_and_takes_over_once_the_first_is_
 #[test]
 fn a_server_without_its_store_says_what_to_check_and_ends_in_time() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_escapement"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--store", &format!("remote:{free}")])
-        .output()
-        .unwrap();
+    let mut serve = std::process::Command::new(env!("CARGO_BIN_EXE_escapement"));
+    let output = child::output(serve.args(["serve", "--listen", "127.0.0.1:0", "--store", &format!("remote:{free}")]));
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(5), "{text}");
     let expected = format!("no store answers at {free}");
