@@ -18,14 +18,6 @@ pub enum ConfigError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// The file is no configuration.
-    #[error("the configuration file {} has more than {bytes_max} bytes", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// How many it may have.
-        bytes_max: usize,
-    },
     /// The file is no TOML.
     #[error("{} is not valid TOML: {reason}", path.display())]
     Syntax {

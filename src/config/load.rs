@@ -106,8 +106,7 @@ impl Sources {
     fn read_file(&self, settings: &mut BTreeMap<&'static str, Setting>) -> Result<(), ConfigError> {
         let (path, named_by) = self.file().unwrap_or((FILE_DEFAULT.into(), ""));
         let text = match read_text(&path) {
-            Ok(Some(text)) => text,
-            Ok(None) => return Err(ConfigError::TooLarge { path, bytes_max: FILE_BYTES_MAX }),
+            Ok(text) => text,
             Err(error) if named_by.is_empty() && error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => {
                 let named_by = if named_by.is_empty() { "nobody (it is the default)" } else { named_by };
@@ -174,15 +173,16 @@ impl Sources {
     }
 }
 
-/// Reads no more than needed to know that it is too much, which is `None`: devices have no end.
-fn read_text(path: &Path) -> io::Result<Option<String>> {
+/// Reads no more than needed to know that it is too much: devices have no end.
+fn read_text(path: &Path) -> io::Result<String> {
     let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX) + 1;
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     if bytes.len() > FILE_BYTES_MAX {
-        return Ok(None);
+        let limit = format!("it has more than {FILE_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit));
     }
-    String::from_utf8(bytes).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Lists outside the file are separated by commas.

@@ -163,7 +163,10 @@ fn what_is_refused_is_named_with_its_origin_and_what_is_allowed() {
 #[test]
 fn a_file_without_an_end_is_refused_with_its_name_and_the_limit() {
     let error = sources(Some(Path::new("/dev/zero")), &[], vec![]).load().unwrap_err();
-    assert_eq!(error.to_string(), "the configuration file /dev/zero has more than 1048576 bytes");
+    assert_eq!(
+        error.to_string(),
+        "cannot read the configuration file /dev/zero, named by --config: it has more than 1048576 bytes"
+    );
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("long.toml");
     let loads = |bytes: usize| {
