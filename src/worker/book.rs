@@ -18,7 +18,7 @@ use escapement_proto::v1;
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    CancelCause, Context, Occurrence, Payload, TaskFailure, TaskInfo,
+    CancelCause, Context, Occurrence, Payload, TaskFailure, TaskInfo, Verdict,
     attempt::{AttemptKey, Control, Ended, Ending, Job},
     completion,
     context::Surroundings,
@@ -226,15 +226,16 @@ impl Book {
         if !self.outbox.answered(&key) {
             return Ok(());
         }
-        match verdict.verdict() {
-            v1::Verdict::Accepted | v1::Verdict::Duplicate => {}
-            refused => {
-                self.tally.refused += 1;
-                tracing::warn!(
-                    task = %key.task_id, token = %key.token, verdict = refused.as_str_name(),
-                    current_token = verdict.current_token, message = verdict.message, "completion refused"
-                );
-            }
+        let answer = Verdict::from(verdict.verdict());
+        if let Some(told) = &self.options.on_verdict {
+            told(key.task_id, key.token, answer);
+        }
+        if answer.is_refusal() {
+            self.tally.refused += 1;
+            tracing::warn!(
+                task = %key.task_id, token = %key.token, verdict = answer.code(),
+                current_token = verdict.current_token, message = verdict.message, "completion refused"
+            );
         }
         Ok(())
     }

@@ -83,6 +83,7 @@ mod once;
 mod options;
 mod outbox;
 mod session;
+mod verdict;
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -93,6 +94,7 @@ pub use options::{
     CANCEL_GRACE_MAX, CONCURRENCY_MAX, DRAIN_TIMEOUT_MAX, ENDPOINTS_MAX, InvalidWorker, PROGRESS_INTERVAL_MAX,
     PROGRESS_INTERVAL_MIN, QueueOptions, WorkerBuilder,
 };
+pub use verdict::Verdict;
 
 use self::{handle::Shared, options::Options, session::Session};
 

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use escapement_engine::{
+    TaskId, Token,
     limits::{LABEL_KEY_CHARS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, SESSION_QUEUES_MAX, WORKER_NAME_BYTES_MAX},
     name::{Namespace, QueueName},
 };
 use tokio::sync::Semaphore;
 
-use super::{Handler, Worker};
+use super::{Handler, Verdict, Worker, verdict::OnVerdict};
 use crate::{
     clock::SharedClock,
     edge::{SystemClock, net},
@@ -91,6 +92,7 @@ pub(super) struct Options {
     pub(super) drain_timeout: Duration,
     pub(super) cancel_grace: Duration,
     pub(super) progress_interval: Duration,
+    pub(super) on_verdict: Option<OnVerdict>,
 }
 
 /// Collects what a [`Worker`] is to be. See [`Worker::builder`].
@@ -107,6 +109,7 @@ pub struct WorkerBuilder {
     drain_timeout: Duration,
     cancel_grace: Duration,
     progress_interval: Duration,
+    on_verdict: Option<OnVerdict>,
 }
 
 impl fmt::Debug for WorkerBuilder {
@@ -132,6 +135,7 @@ impl WorkerBuilder {
             drain_timeout: Duration::from_secs(30),
             cancel_grace: Duration::from_secs(5),
             progress_interval: Duration::from_millis(500),
+            on_verdict: None,
         }
     }
 
@@ -208,6 +212,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Calls `told` with the server's answer to each completion: once, with the first that comes. An
+    /// attempt that was taken back or lost with the lease has none. It is called by the session,
+    /// which does nothing else meanwhile, so it must not block.
+    pub fn on_verdict(mut self, told: impl Fn(TaskId, Token, Verdict) + Send + Sync + 'static) -> Self {
+        self.on_verdict = Some(Arc::new(told));
+        self
+    }
+
     /// Checks everything. Nothing is connected yet.
     ///
     /// # Errors
@@ -240,6 +252,7 @@ impl WorkerBuilder {
             drain_timeout: self.drain_timeout,
             cancel_grace: self.cancel_grace,
             progress_interval: self.progress_interval,
+            on_verdict: self.on_verdict,
         }))
     }
 }

@@ -2,7 +2,7 @@
 //! accepted; after an acknowledged pause or deletion of a schedule nothing of it falls due.
 
 use super::{Findings, schedules::Schedule};
-use crate::history::{EndState, History, TrueTime};
+use crate::history::{AttemptRow, EndState, History, TrueTime};
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     tasks(history, findings);
@@ -34,7 +34,13 @@ fn tasks(history: &History, findings: &mut Findings) {
             findings.add(&id, start.at, format!("began under token {} after its cancellation", start.token));
         }
         for (at, token, _) in task.verdicts.iter().filter(|(at, _, verdict)| *at > cancelled && verdict == "accepted") {
-            // Accepted before, told after: then it is the task's end, and no cancellation was.
+            // Accepted before, told after: then it is the task's end, and no cancellation was, unless
+            // it was a failure that another attempt was to follow.
+            let failed =
+                |row: &AttemptRow| row.token == *token && matches!(row.outcome.as_str(), "failed" | "timed_out");
+            if task.attempts.iter().any(failed) {
+                continue;
+            }
             findings.add(&id, *at, format!("a completion under token {token} was accepted after its cancellation"));
         }
         if task.end.is_some_and(|end| end != EndState::Cancelled) {
@@ -81,6 +87,13 @@ mod tests {
                 story.verdict("a", 1, "accepted");
             }),
             1,
+        );
+        check_as(
+            "S7",
+            after(|story| {
+                story.verdict("a", 1, "accepted").end_with("a", Cancelled, &[(1, "failed")]);
+            }),
+            0,
         );
         check_as(
             "S7",

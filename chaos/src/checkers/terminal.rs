@@ -1,10 +1,12 @@
 //! S4: at most one completion is accepted for each attempt, a task has one terminal state, and
-//! a terminal state is for ever.
+//! a terminal state is for ever. What a worker was told of its completion is what the task's
+//! history shows: an attempt whose completion was accepted ended as its handler did, and one whose
+//! completion was refused did not succeed.
 
 use std::collections::BTreeMap;
 
 use super::Findings;
-use crate::history::{Change, EndState, History, What};
+use crate::history::{Change, EndState, HandlerEnd, History, TaskStory, What};
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     verdicts(history, findings);
@@ -21,16 +23,35 @@ fn verdicts(history: &History, findings: &mut Findings) {
                 findings.add(&id, *at, format!("the completion under token {token} was accepted {times} times"));
             }
         }
-        // What a worker was told must be what the API shows.
-        let rows: Vec<u64> = task.attempts.iter().map(|row| row.token).collect();
-        for token in accepted.keys().filter(|token| task.end.is_some() && !rows.contains(token)) {
-            findings.add(&id, history.end(), format!("an accepted completion (token {token}) has no row of history"));
+        for (at, token, verdict) in task.verdicts.iter().filter(|_| task.end.is_some()) {
+            if let Some(what) = contradiction(&task, *token, verdict) {
+                findings.add(&id, *at, format!("a completion (token {token}) was told {verdict}: {what}"));
+            }
         }
         let succeeded = task.attempts.iter().filter(|row| row.outcome == "succeeded").count();
         if (task.end == Some(EndState::Succeeded)) != (succeeded == 1) && task.end.is_some() {
             let what = format!("ended as {:?} with {succeeded} attempts that succeeded", task.end);
             findings.add(&id, history.end(), what);
         }
+    }
+}
+
+/// Why what a worker was told cannot be, as the API shows the task at the end.
+fn contradiction(task: &TaskStory, token: u64, verdict: &str) -> Option<String> {
+    let row = task.attempts.iter().find(|row| row.token == token);
+    let succeeded = row.is_some_and(|row| row.outcome == "succeeded");
+    match verdict {
+        "accepted" | "duplicate" => {
+            let Some(row) = row else { return Some("and the attempt has no row of history".to_owned()) };
+            let returned = task.starts.iter().any(|it| it.token == token && it.how == Some(HandlerEnd::Returned));
+            let by_worker = matches!(row.outcome.as_str(), "succeeded" | "failed" | "timed_out");
+            let known = task.starts.iter().any(|it| it.token == token && it.how.is_some());
+            let wrong = !by_worker || (known && succeeded != returned);
+            wrong.then(|| format!("and the attempt ended as {} (its handler returned: {returned})", row.outcome))
+        }
+        "cancelled" if task.end != Some(EndState::Cancelled) => Some(format!("and the task ended as {:?}", task.end)),
+        "stale_token" | "not_held" | "cancelled" if succeeded => Some("and the attempt succeeded".to_owned()),
+        _ => None,
     }
 }
 
@@ -85,6 +106,33 @@ mod tests {
             },
             1,
         );
+    }
+
+    #[test]
+    fn what_a_worker_is_told_is_what_the_history_shows() {
+        let told = |verdict: &'static str, outcome: &'static str, expected| {
+            let tell = |story: &mut crate::checkers::testing::Story| {
+                story.start("a", 1, "w", 0).ended("a", 1, "w").verdict("a", 1, verdict);
+                let end = if outcome == "succeeded" { Succeeded } else { Failed };
+                story.end_with("a", end, &[(1, outcome)]);
+            };
+            check_as("S4", tell, expected);
+        };
+        // The stories' handlers return a result.
+        told("accepted", "succeeded", 0);
+        told("accepted", "lease_expired", 1);
+        told("accepted", "failed", 1);
+        told("duplicate", "succeeded", 0);
+        told("duplicate", "lease_expired", 1);
+        told("stale_token", "lease_expired", 0);
+        told("stale_token", "succeeded", 1);
+        told("not_held", "succeeded", 1);
+        told("cancelled", "failed", 1);
+        let cancelled = |story: &mut crate::checkers::testing::Story| {
+            story.start("a", 1, "w", 0).ended("a", 1, "w").verdict("a", 1, "cancelled");
+            story.end_with("a", Cancelled, &[(1, "cancelled")]);
+        };
+        check_as("S4", cancelled, 0);
     }
 
     #[test]

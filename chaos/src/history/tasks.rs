@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CancelAnswer, EndState, History, NodeName, Submission, SubmitAnswer, TrueTime, What};
+use super::{CancelAnswer, EndState, HandlerEnd, History, NodeName, Submission, SubmitAnswer, TrueTime, What};
 
 /// A handler that began.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Start {
     pub due_unix_ms: i64,
     /// When it was over, as far as the history tells.
     pub ended: Option<TrueTime>,
+    /// How, unless its process died before.
+    pub how: Option<HandlerEnd>,
 }
 
 /// Everything about one task.
@@ -84,10 +86,11 @@ impl History {
                         session: session.clone(),
                         due_unix_ms: *due_unix_ms,
                         ended: None,
+                        how: None,
                     };
                     tasks.entry(id.clone()).or_default().starts.push(start);
                 }
-                What::Ended { id, token, .. } => ended(tasks.entry(id.clone()).or_default(), event, *token),
+                What::Ended { id, token, how } => ended(tasks.entry(id.clone()).or_default(), event, *token, *how),
                 What::Verdict { id, token, verdict } => {
                     tasks.entry(id.clone()).or_default().verdicts.push((event.at, *token, verdict.clone()));
                 }
@@ -132,9 +135,9 @@ fn submit_answered(tasks: &mut BTreeMap<String, TaskStory>, own: String, at: Tru
     }
 }
 
-fn ended(task: &mut TaskStory, event: &super::Event, token: u64) {
+fn ended(task: &mut TaskStory, event: &super::Event, token: u64, how: HandlerEnd) {
     let open = |start: &&mut Start| start.token == token && start.node == event.node && start.ended.is_none();
     if let Some(start) = task.starts.iter_mut().rev().find(open) {
-        start.ended = Some(event.at);
+        (start.ended, start.how) = (Some(event.at), Some(how));
     }
 }

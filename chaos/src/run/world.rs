@@ -274,6 +274,11 @@ impl World {
         for server in &servers[1..] {
             builder = builder.or_endpoint(endpoint(server));
         }
+        let (world, worker) = (Arc::clone(&self), node.clone());
+        builder = builder.on_verdict(move |id, token, verdict| {
+            let verdict = verdict.code().to_owned();
+            world.note(&worker, What::Verdict { id: id.to_string(), token: token.0, verdict });
+        });
         for queue in QUEUES {
             let seat = seat.clone();
             let options = QueueOptions::new(queue).concurrency_max(if queue == "poison" { POISON_MAX } else { 0 });

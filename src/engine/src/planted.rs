@@ -56,6 +56,8 @@ bugs! {
     HandlersOutliveLease = "handlers-outlive-lease",
     /// A completion counts under any token (S4).
     CompletionNotChecked = "completion-not-checked",
+    /// A completion that counted is refused when it comes again, as if it had not (S4).
+    RepeatRefused = "repeat-refused",
     /// A cancellation leaves the lease of a running attempt (S4, S7).
     CancelLeavesLease = "cancel-leaves-lease",
     /// Firing leaves the due entry (S8).

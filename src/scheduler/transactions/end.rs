@@ -206,7 +206,9 @@ fn refuse(request: &EndRequest, lease: Option<Lease>, head: Option<&Head>) -> En
     let last = head.last.as_ref().filter(|last| last.token == request.token && last.session == request.session);
     match last.and_then(|last| last.ended) {
         Some((_, AttemptOutcome::Cancelled)) => EndOutcome::Cancelled,
-        Some((_, outcome)) if by_request(outcome, &request.ending) => EndOutcome::Duplicate,
+        Some((_, outcome)) if by_request(outcome, &request.ending) && !planted(Bug::RepeatRefused) => {
+            EndOutcome::Duplicate
+        }
         _ if head.state == TaskState::Cancelled => EndOutcome::Cancelled,
         _ => EndOutcome::Stale { current: head.token },
     }

@@ -1,7 +1,11 @@
 //! Streams that open, break and end: what is held survives, and nothing exceeds the credits.
 
-use escapement::worker::{CancelCause, Drained, Output, Payload, TaskFailure, WorkerError, WorkerHandle};
+use escapement::worker::{
+    CancelCause, Drained, Output, Payload, TaskFailure, Verdict as Told, WorkerError, WorkerHandle,
+};
+use escapement_engine::{TaskId, Token};
 use escapement_proto::v1::{Completion, Verdict, completion::Outcome, worker_message::Message as Up};
+use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
@@ -137,6 +141,31 @@ async fn a_worker_comes_back_under_its_id_with_what_it_holds() {
     assert_eq!((completion.token, succeeded(&completion)), (4, &b"one"[..]));
     stream.accept(&completion).await;
     leave(worker, stream).await;
+}
+
+#[tokio::test]
+async fn whoever_asked_is_told_once_what_became_of_each_completion() {
+    let mut server = FakeServer::start().await;
+    let (mut bench, builder) = Bench::new(&server.endpoint, 3);
+    let (told, mut heard) = mpsc::channel(8);
+    let told = move |id: TaskId, token: Token, verdict| told.try_send((*id.as_bytes(), token, verdict)).unwrap();
+    let worker = builder.on_verdict(told).build().unwrap().start();
+    let (mut stream, _) = server.welcome().await;
+    let answers = [(1, Verdict::Accepted), (2, Verdict::StaleToken), (3, Verdict::Unspecified)];
+    for (task, answer) in answers {
+        stream.assign([assignment(task, 7)]).await;
+        bench.attempt().await.answer.send(Ok(Output::empty())).unwrap();
+        let completion = stream.completion().await;
+        // Said again, it is no news.
+        stream.verdict(&completion, answer).await;
+        stream.verdict(&completion, Verdict::NotHeld).await;
+    }
+    for (task, verdict) in [(1, Told::Accepted), (2, Told::StaleToken), (3, Told::Unknown)] {
+        let (id_heard, token, answer) = soon(heard.recv()).await.unwrap();
+        assert_eq!((&id_heard[..], token, answer), (&id(task)[..], Token(7), verdict));
+    }
+    leave(worker, stream).await;
+    assert_eq!(heard.recv().await, None);
 }
 
 #[tokio::test]
