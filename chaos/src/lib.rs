@@ -18,4 +18,6 @@ pub mod run;
 #[cfg(madsim)]
 pub mod scenario;
 #[cfg(madsim)]
+pub mod shift;
+#[cfg(madsim)]
 pub mod workload;

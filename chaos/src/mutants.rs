@@ -6,7 +6,7 @@
 //! starting points, and the table shows the median. Every seed runs in a process of its own.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     process::{Command, ExitCode},
     sync::{
@@ -22,6 +22,8 @@ use serde::Serialize;
 const CHILD: &str = "ESCAPEMENT_CHAOS_MUTANT";
 /// Stands before the line in which a child says what it found.
 const MARK: &str = "found: ";
+/// What a run that panicked is reported under.
+pub const PANIC: &str = "panic";
 /// What the simulated store's own promises are reported under.
 const STORE: &str = "STORE";
 /// Distance of starting points.
@@ -32,6 +34,8 @@ const STRIDE: u64 = 100_000;
 pub struct Hunt {
     /// Bugs to plant.
     pub bugs: Vec<Bug>,
+    /// Where all of them are hunted; each in its own scenario ([`scenario_of`]) unless set.
+    pub scenario: Option<String>,
     /// Starting points for each.
     pub starts: u64,
     /// Seeds from each starting point, after which the bug counts as not found.
@@ -43,7 +47,13 @@ pub struct Hunt {
 impl Default for Hunt {
     fn default() -> Self {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { bugs: Bug::ALL.to_vec(), starts: 5, seeds_max: 100, jobs }
+        Self { bugs: Bug::ALL.to_vec(), scenario: None, starts: 5, seeds_max: 100, jobs }
+    }
+}
+
+impl Hunt {
+    fn scenario_of(&self, bug: Bug) -> &str {
+        self.scenario.as_deref().unwrap_or(scenario_of(bug))
     }
 }
 
@@ -54,11 +64,14 @@ pub const fn scenario_of(bug: Bug) -> &'static str {
         Bug::LeapNotHeld => "leap-insert",
         Bug::BestGuessFires => "skew-drift",
         Bug::LeaseByWallClock => "skew-step",
-        Bug::FenceNotChecked => "partition-halves",
-        Bug::HandlersOutliveLease | Bug::CompletionNotChecked => "partition-one-way",
+        Bug::FenceNotChecked | Bug::SessionExpiresEarly => "partition-halves",
+        Bug::HandlersOutliveLease => "partition-one-way",
+        Bug::CompletionNotChecked => "suspend-resume",
         Bug::SilentSessionKept => "worker-stopped",
-        Bug::RetriedWithoutMarker | Bug::HintsTrusted => "unknown-commits",
+        Bug::RetriedWithoutMarker | Bug::HintsTrusted | Bug::RepeatRefused => "unknown-commits",
         Bug::AcknowledgedEarly => "zombie-commit",
+        Bug::FoldFiredTwice | Bug::GapLost => "dst-shift",
+        Bug::PriorityIgnored => "overload",
         _ => "swarm",
     }
 }
@@ -69,7 +82,7 @@ pub struct Row {
     /// The bug.
     pub bug: &'static str,
     /// Where it was hunted.
-    pub scenario: &'static str,
+    pub scenario: String,
     /// Seeds that it took from each starting point; `None`: not found.
     pub seeds: Vec<Option<u64>>,
     /// Invariants that were broken.
@@ -79,7 +92,12 @@ pub struct Row {
 impl Row {
     /// Found from every starting point.
     pub fn is_found(&self) -> bool {
-        self.seeds.iter().all(Option::is_some)
+        self.found() == self.seeds.len()
+    }
+
+    /// From how many starting points it was found.
+    pub fn found(&self) -> usize {
+        self.seeds.iter().flatten().count()
     }
 
     /// Seeds in the middle case; those that found nothing are the longest.
@@ -97,13 +115,14 @@ pub struct Table(pub Vec<Row>);
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<24}{:<20}{:>7}  {:<20}broken", "bug", "scenario", "median", "seeds")?;
+        writeln!(f, "{:<24}{:<20}{:>7}{:>8}  {:<20}broken", "bug", "scenario", "found", "median", "seeds")?;
         for row in &self.0 {
             let seeds = row.seeds.iter().map(|seeds| seeds.map_or("-".to_owned(), |seeds| seeds.to_string()));
             let (seeds, broken): (Vec<_>, Vec<_>) = (seeds.collect(), row.broken.iter().cloned().collect());
             let median = row.median().map_or("-".to_owned(), |median| median.to_string());
             let (seeds, broken) = (seeds.join(" "), broken.join(" "));
-            writeln!(f, "{:<24}{:<20}{median:>7}  {seeds:<20}{broken}", row.bug, row.scenario)?;
+            let found = format!("{}/{}", row.found(), row.seeds.len());
+            writeln!(f, "{:<24}{:<20}{found:>7}{median:>8}  {seeds:<20}{broken}", row.bug, row.scenario)?;
         }
         Ok(())
     }
@@ -157,42 +176,51 @@ pub fn hunt(
     if !CAN_PLANT {
         return Err("this build plants no bugs: it needs the feature planted-bugs, and debug assertions".to_owned());
     }
-    let (next, rows) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let hunts: Vec<_> = hunt.bugs.iter().flat_map(|bug| (0..hunt.starts).map(|start| (*bug, start))).collect();
+    let (next, ends) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
-        for _ in 0..hunt.jobs.clamp(1, hunt.bugs.len().max(1)) {
+        for _ in 0..hunt.jobs.clamp(1, hunts.len().max(1)) {
             scope.spawn(|| {
-                while let Some(bug) = hunt.bugs.get(next.fetch_add(1, Relaxed)) {
-                    let row = hunt_one(hunt, *bug, &look);
-                    done(&row);
-                    rows.lock().unwrap_or_else(PoisonError::into_inner).push((*bug, row));
+                while let Some((bug, start)) = hunts.get(next.fetch_add(1, Relaxed)) {
+                    let end = hunt_from(hunt, *bug, *start, &look);
+                    let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+                    let of_bug: &mut BTreeMap<u64, End> = ends.entry(*bug).or_default();
+                    of_bug.insert(*start, end);
+                    if of_bug.len() as u64 == hunt.starts {
+                        done(&row(hunt, *bug, of_bug));
+                    }
                 }
             });
         }
     });
-    let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
-    rows.sort_by_key(|(bug, _)| *bug);
-    Ok(Table(rows.into_iter().map(|(_, row)| row).collect()))
+    let ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Table(ends.iter().map(|(bug, ends)| row(hunt, *bug, ends)).collect()))
 }
 
-fn hunt_one(hunt: &Hunt, bug: Bug, look: impl Fn(Option<Bug>, &str, u64) -> BTreeSet<String>) -> Row {
-    let scenario = scenario_of(bug);
-    let mut broken = BTreeSet::new();
-    let mut from = |start: u64| {
-        (1..=hunt.seeds_max).find(|number| {
-            let seed = start * STRIDE + number;
-            let mut found = look(Some(bug), scenario, seed);
-            if !found.is_empty() {
-                // A seed that fails without the bug, too, says nothing about it.
-                let without = look(None, scenario, seed);
-                found.retain(|invariant| !without.contains(invariant));
-            }
-            let hit = !found.is_empty();
-            broken.extend(found);
-            hit
-        })
-    };
-    let seeds = (0..hunt.starts).map(&mut from).collect();
-    Row { bug: bug.name(), scenario, seeds, broken }
+/// How one hunt ended: after how many seeds, and what was broken.
+type End = (Option<u64>, BTreeSet<String>);
+
+fn hunt_from(hunt: &Hunt, bug: Bug, start: u64, look: impl Fn(Option<Bug>, &str, u64) -> BTreeSet<String>) -> End {
+    let scenario = hunt.scenario_of(bug);
+    for number in 1..=hunt.seeds_max {
+        let seed = start * STRIDE + number;
+        let mut found = look(Some(bug), scenario, seed);
+        if !found.is_empty() {
+            // A seed that fails without the bug, too, says nothing about it.
+            let without = look(None, scenario, seed);
+            found.retain(|invariant| !without.contains(invariant));
+        }
+        if !found.is_empty() {
+            return (Some(number), found);
+        }
+    }
+    (None, BTreeSet::new())
+}
+
+fn row(hunt: &Hunt, bug: Bug, ends: &BTreeMap<u64, End>) -> Row {
+    let seeds = ends.values().map(|(seeds, _)| *seeds).collect();
+    let broken = ends.values().flat_map(|(_, broken)| broken.iter().cloned()).collect();
+    Row { bug: bug.name(), scenario: hunt.scenario_of(bug).to_owned(), seeds, broken }
 }
 
 #[cfg(test)]
@@ -200,7 +228,12 @@ mod tests {
     use super::*;
 
     fn row(seeds: &[Option<u64>]) -> Row {
-        Row { bug: "a-bug", scenario: "swarm", seeds: seeds.to_vec(), broken: BTreeSet::from(["S1".to_owned()]) }
+        Row {
+            bug: "a-bug",
+            scenario: "swarm".to_owned(),
+            seeds: seeds.to_vec(),
+            broken: BTreeSet::from(["S1".to_owned()]),
+        }
     }
 
     #[test]
@@ -213,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_bug_is_found_by_the_first_seed_that_fails_because_of_it() {
-        let which = Hunt { bugs: vec![Bug::TokenNotRaised, Bug::GapLost], starts: 2, seeds_max: 10, jobs: 2 };
+        let which =
+            Hunt { bugs: vec![Bug::TokenNotRaised, Bug::GapLost], scenario: None, starts: 2, seeds_max: 10, jobs: 2 };
         // Every fourth seed breaks S8 whatever is planted; one of ten breaks S3 with the first bug.
         let look = |bug, _: &str, seed: u64| {
             let always = seed.is_multiple_of(4).then(|| "S8".to_owned());
@@ -232,7 +266,7 @@ mod tests {
         let text = Table(vec![row(&[Some(2), None])]).to_string();
         assert_eq!(
             text.lines().nth(1),
-            Some("a-bug                   swarm                     -  2 -                 S1")
+            Some("a-bug                   swarm                   1/2       -  2 -                 S1")
         );
     }
 }

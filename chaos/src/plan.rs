@@ -279,6 +279,11 @@ impl Plan {
         clocks.nodes.values().all(is_fine) && !self.strikes.iter().any(is_paused)
     }
 
+    /// Whether nothing ever goes wrong: all clocks are right, and nobody strikes.
+    pub fn is_calm(&self) -> bool {
+        self.strikes.is_empty() && self.clocks.is_empty() && self.store.faults.is_empty() && self.leap.is_none()
+    }
+
     /// After everything has healed, all that is due is over within this many milliseconds: two
     /// leases of each kind, two scans, the longest life of a task, and what the slots need for
     /// all the work, twice.

@@ -6,6 +6,8 @@ use escapement_engine::{TaskId, Timestamp};
 use escapement_sim::fork;
 use serde::{Deserialize, Serialize};
 
+use crate::shift::Shift;
+
 /// Queues that workers take from.
 pub const QUEUES: [&str; 4] = ["work", "bulk", "long", "poison"];
 /// A queue without workers.
@@ -61,10 +63,15 @@ pub enum WorkloadKind {
         /// Unix milliseconds.
         at_unix_ms: i64,
     },
+    /// Schedules with fixed times, and others, in a zone whose clock is set.
+    Shift {
+        /// Which.
+        shift: Shift,
+    },
 }
 
 impl WorkloadKind {
-    /// All kinds that need no instant.
+    /// All kinds that need no instant of their own.
     pub const ALL: &'static [Self] = &[
         Self::OneOff,
         Self::Recurring,
@@ -94,6 +101,7 @@ impl WorkloadKind {
             Self::Overload => "overload",
             Self::DeadQueue => "dead-queue",
             Self::Around { .. } => "around",
+            Self::Shift { .. } => "shift",
         }
     }
 }
@@ -218,7 +226,7 @@ impl Workload {
         let each = match self.kind {
             WorkloadKind::OneOff | WorkloadKind::HotKeys | WorkloadKind::Around { .. } => 500,
             WorkloadKind::Cancels | WorkloadKind::Retries => 3000,
-            WorkloadKind::Recurring | WorkloadKind::Edits => 20_000,
+            WorkloadKind::Recurring | WorkloadKind::Edits | WorkloadKind::Shift { .. } => 20_000,
             WorkloadKind::Bulk => 20 * 300,
             WorkloadKind::Long => 40_000,
             WorkloadKind::Poison => 2 * TIMEOUT_MS,
@@ -317,6 +325,7 @@ impl Draw<'_> {
             WorkloadKind::Cancels => self.cancels(at),
             WorkloadKind::HotKeys => return self.hot_keys(at, count),
             WorkloadKind::Recurring => vec![(at, self.create())],
+            WorkloadKind::Shift { shift } => vec![(at, self.shifted(shift))],
             WorkloadKind::Edits => self.edits(at),
         };
         vec![Errand { client, calls }]
@@ -388,6 +397,13 @@ impl Draw<'_> {
         let (cron, zone) = CRONS[usize::try_from(self.below(4)).unwrap_or(0)];
         let rule = if self.below(2) == 0 { Rule::Every(self.between(1000, 7000)) } else { Rule::Cron(cron, zone) };
         Call::Create { schedule: self.schedule(), rule, work: Work { ms: self.between(1, 500), ..Work::default() } }
+    }
+
+    /// Every other one has fixed times.
+    fn shifted(&self, shift: Shift) -> Call {
+        let cron = if self.item.is_multiple_of(2) { shift.fixed() } else { shift.elapsed() };
+        let work = Work { ms: self.between(1, 500), ..Work::default() };
+        Call::Create { schedule: self.schedule(), rule: Rule::Cron(cron, shift.zone()), work }
     }
 
     fn edits(&self, at: u64) -> Vec<(u64, Call)> {

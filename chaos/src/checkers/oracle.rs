@@ -20,7 +20,7 @@ const SHIFT_MAX: TimeDelta = TimeDelta::hours(26);
 
 /// What makes the occurrences of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// An expression of five or six fields, read in a zone.
     Cron { expr: String, zone: String },
     /// Milliseconds, and where they count from.
@@ -32,7 +32,7 @@ impl Rule {
     ///
     /// # Errors
     /// When the oracle cannot read the rule.
-    pub(super) fn between(&self, after_unix_ms: i64, until_unix_ms: i64) -> Result<BTreeSet<i64>, String> {
+    pub(crate) fn between(&self, after_unix_ms: i64, until_unix_ms: i64) -> Result<BTreeSet<i64>, String> {
         match self {
             Self::Every { every_ms, anchor_unix_ms } => every(*every_ms, *anchor_unix_ms, after_unix_ms, until_unix_ms),
             Self::Cron { expr, zone } => {

@@ -173,7 +173,7 @@ pub(super) fn code_of(outcome: &run::Outcome) -> u8 {
 }
 
 /// Ends the process when it does not end by itself.
-fn watch() {
+pub(super) fn watch() {
     #[expect(clippy::disallowed_methods, reason = "real time: outside of the simulation")]
     std::thread::spawn(|| {
         std::thread::sleep(STUCK);

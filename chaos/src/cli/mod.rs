@@ -10,6 +10,8 @@ mod coverage;
 mod determinism;
 #[cfg(madsim)]
 mod explain;
+#[cfg(all(madsim, feature = "planted-bugs"))]
+mod mutants;
 #[cfg(madsim)]
 mod replay;
 #[cfg(madsim)]
@@ -42,6 +44,9 @@ pub(crate) mod exit {
     /// A fault or a rarity never happened.
     #[cfg(madsim)]
     pub(crate) const NOT_COVERED: u8 = 6;
+    /// A planted bug was not found.
+    #[cfg(all(madsim, feature = "planted-bugs"))]
+    pub(crate) const NOT_FOUND: u8 = 7;
 }
 
 /// Whole runs of Escapement, simulated from a seed, judged by checkers.
@@ -77,6 +82,12 @@ enum Command {
     /// Runs many seeds of the swarm, and tells which faults and rare things never happened.
     #[cfg(madsim)]
     Coverage(coverage::Args),
+    /// Plants each known bug in turn, and tells how many seeds it takes to find it.
+    #[cfg(all(madsim, feature = "planted-bugs"))]
+    Mutants(mutants::Args),
+    /// Plants each known bug in turn: in a build with the feature `planted-bugs`.
+    #[cfg(all(madsim, not(feature = "planted-bugs")))]
+    Mutants(NotBuilt),
     /// Prints the plan of a seed, or the names of all scenarios.
     #[cfg(madsim)]
     Plan(replay::PlanArgs),
@@ -86,7 +97,19 @@ enum Command {
     One(child::Which),
 }
 
+/// Whatever is asked of a command that this build does not have.
+#[cfg(all(madsim, not(feature = "planted-bugs")))]
+#[derive(Debug, clap::Args)]
+struct NotBuilt {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _anything: Vec<String>,
+}
+
 pub(crate) fn main() -> ExitCode {
+    #[cfg(all(madsim, feature = "planted-bugs"))]
+    if let Some(code) = mutants::child() {
+        return code;
+    }
     let Args { command } = Args::parse();
     let code = match command {
         Command::Check { history } => check(&history),
@@ -102,6 +125,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Determinism(args) => determinism::main(&args),
         #[cfg(madsim)]
         Command::Coverage(args) => coverage::main(&args),
+        #[cfg(all(madsim, feature = "planted-bugs"))]
+        Command::Mutants(args) => mutants::main(&args),
+        #[cfg(all(madsim, not(feature = "planted-bugs")))]
+        Command::Mutants(_) => Err("this build plants no bugs: run `cargo chaos-mutants`, which builds with \
+                                    `--features planted-bugs`"
+            .to_owned()),
         #[cfg(madsim)]
         Command::Plan(args) => replay::plan(&args),
         #[cfg(madsim)]

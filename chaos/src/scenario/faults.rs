@@ -9,7 +9,8 @@ use super::draw::{Dice, Draw, LEAP_MIDNIGHT, ORDINARY};
 use crate::{
     nemesis::{Nemesis, Strike, Way},
     plan::{Plan, STORE},
-    workload::WorkloadKind,
+    shift::Shift,
+    workload::{Workload, WorkloadKind},
 };
 
 /// A kernel that knows how wrong its clock is, to some milliseconds.
@@ -283,5 +284,42 @@ pub(super) fn suspend_resume(draw: &Draw) -> Plan {
 pub(super) fn restart_all(draw: &Draw) -> Plan {
     let mut plan = draw.base();
     draw.strike(&mut plan, 2, |dice, _| if dice.one_in(3) { Nemesis::RollingRestart } else { Nemesis::RestartAll });
+    plan
+}
+
+/// A zone's clock is set in the middle of the safety phase, and schedules were made long enough before.
+pub(super) fn dst_shift(draw: &Draw) -> Plan {
+    let mut plan = draw.base();
+    let dice = draw.dice("shift");
+    let shift = dice.pick(Shift::ALL);
+    let before = dice.between(14_000, 18_000);
+    plan.safety_ms = plan.safety_ms.max(before + 14_000);
+    plan.epoch_unix_ms = shift.at_unix_ms() - i64::try_from(before).unwrap_or(0);
+    plan.workloads.push(shifted(draw, shift, before));
+    // Who makes the occurrences may be another before than after.
+    if dice.one_in(2) {
+        let (at_ms, for_ms) = (dice.between(before - 4000, before + 4000), dice.between(500, 6000));
+        plan.strikes.push(Strike { at_ms, for_ms, what: Nemesis::Kill { node: dice.pick(&plan.servers()) } });
+    }
+    plan
+}
+
+/// Schedules that are there when a zone's clock is set, `before` milliseconds after the beginning.
+pub(super) fn shifted(draw: &Draw, shift: Shift, before: u64) -> Workload {
+    // What was made a moment before an instant need not be there in time.
+    let until_ms = before.saturating_sub(9000).max(600);
+    Workload { until_ms, ..draw.workload(WorkloadKind::Shift { shift }, 4, before) }
+}
+
+/// More is due than there are slots for, of all priorities, and nothing goes wrong.
+pub(super) fn overload(draw: &Draw) -> Plan {
+    let mut plan = draw.base();
+    let dice = draw.dice("overload");
+    plan.shape.workers = dice.u32(1, 2);
+    plan.shape.slots = 5;
+    plan.workloads.retain(|_| !dice.one_in(2));
+    let slots = plan.shape.workers * plan.shape.slots;
+    let tasks = slots * dice.u32(10, 20);
+    plan.workloads.push(draw.workload(WorkloadKind::Overload, tasks, plan.safety_ms / 2));
     plan
 }

@@ -70,6 +70,16 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "leap-2012", about: "timers fire early after a leap second", make: faults::leap_2012 },
     Scenario { name: "suspend-resume", about: "machines are suspended", make: faults::suspend_resume },
     Scenario { name: "restart-all", about: "every process dies at once", make: faults::restart_all },
+    Scenario {
+        name: "dst-shift",
+        about: "a zone's clock is set while its schedules run, and their scheduler may die",
+        make: faults::dst_shift,
+    },
+    Scenario {
+        name: "overload",
+        about: "more is due than there are slots, and nothing goes wrong",
+        make: faults::overload,
+    },
     Scenario { name: "swarm", about: "some of everything, a different part for each seed", make: swarm::swarm },
 ];
 

@@ -8,22 +8,14 @@ use escapement_sim::{
 
 use super::{
     draw::{Dice, Draw, LEAP_MIDNIGHT, ORDINARY},
-    faults::{drifting, halves, honest, machine, one_way},
+    faults::{drifting, halves, honest, machine, one_way, shifted},
 };
 use crate::{
     nemesis::Nemesis,
     plan::{Plan, STORE},
+    shift::Shift,
     workload::WorkloadKind,
 };
-
-/// 2026-10-25T01:00:00Z: in Berlin an hour comes twice.
-const FOLD_BERLIN: i64 = 1_792_890_000_000;
-/// 2026-11-01T06:00:00Z: in New York an hour comes twice.
-const FOLD_NEW_YORK: i64 = 1_793_512_800_000;
-/// 2026-04-04T15:00:00Z: on Lord Howe Island half an hour comes twice.
-const FOLD_LORD_HOWE: i64 = 1_775_314_800_000;
-/// 2026-03-29T01:00:00Z: in Berlin an hour is left out.
-const GAP_BERLIN: i64 = 1_774_746_000_000;
 
 pub(super) fn swarm(draw: &Draw) -> Plan {
     let mut plan = draw.base();
@@ -61,11 +53,9 @@ fn instant(draw: &Draw, plan: &mut Plan) {
     let dice = draw.dice("instant");
     let before = i64::try_from(dice.between(5000, plan.safety_ms)).unwrap_or(0);
     let sign = if dice.one_in(2) { LeapSign::Insert } else { LeapSign::Delete };
+    let shift = dice.pick(Shift::ALL);
     let (instant, leap) = match dice.below(8) {
-        0 => (FOLD_BERLIN, None),
-        1 => (FOLD_NEW_YORK, None),
-        2 => (FOLD_LORD_HOWE, None),
-        3 => (GAP_BERLIN, None),
+        0..=3 => (shift.at_unix_ms(), None),
         4 => (LEAP_MIDNIGHT, Some(LeapSign::Insert)),
         5 => (ORDINARY, Some(sign)),
         _ => (ORDINARY - 43_200_000, None),
@@ -76,6 +66,9 @@ fn instant(draw: &Draw, plan: &mut Plan) {
     let mut around = draw.workload(WorkloadKind::Around { at_unix_ms: instant }, 15, plan.safety_ms);
     around.until_ms = u64::try_from(before).unwrap_or(0).saturating_sub(3000).max(600);
     plan.workloads.push(around);
+    if instant == shift.at_unix_ms() {
+        plan.workloads.push(shifted(draw, shift, u64::try_from(before).unwrap_or(0)));
+    }
 }
 
 /// Clocks: right, honest and wrong, or telling falsehoods.
