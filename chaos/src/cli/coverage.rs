@@ -30,7 +30,10 @@ pub(super) fn main(args: &Args) -> super::Outcome {
         true
     });
     let verdicts = gathered.all();
-    let failed = verdicts.iter().filter(|verdict| verdict.code != exit::GREEN).count();
+    let failed = verdicts.iter().filter(|verdict| verdict.code != exit::GREEN);
+    let failed =
+        failed.inspect(|verdict| println!("seed {} fails: {}\n{}\n", verdict.seed, verdict.kind(), verdict.report()));
+    let failed = failed.count();
     let mut never = 0;
     for (what, names) in [("fault", fault_names()), ("rarity", rarity_names())] {
         let counts = |verdict: &super::child::Verdict| {

@@ -189,12 +189,17 @@ impl Caller {
         F: Future<Output = Result<(), ClientError>>,
     {
         let (op, schedule) = (self.world.op(), id.to_owned());
+        let deletes = action == ScheduleAction::Delete;
         self.note(What::ScheduleCall { op, schedule: schedule.clone(), action });
         let answer = call(self.server().clone(), schedule.clone()).await;
-        let unknown = answer.as_ref().is_err_and(|error| !is_certain(error.reason()));
-        if unknown {
+        let lost = answer.as_ref().is_err_and(|error| !is_certain(error.reason()));
+        if lost {
             self.turn();
         }
+        // What is not there may have been deleted by this very call, of which an echo or another
+        // try was answered.
+        let gone = answer.as_ref().is_err_and(|error| error.reason() == Reason::ScheduleNotFound);
+        let unknown = lost || (deletes && gone);
         self.note(What::ScheduleAnswered { op, schedule, ok: answer.is_ok(), unknown });
         !unknown
     }

@@ -99,6 +99,10 @@ async fn run(plan: Plan, log: Log) -> Ended {
     let store = SimStore::new(plan.store.clone()).expect("a plan that can be followed");
     let clocks = Clocks::new(plan.clock_plan(), plan.seed);
     let world = World::new(plan, store, clocks, log);
+    if world.plan.is_calm() {
+        // Nothing is ever excused.
+        world.note("", What::Healed);
+    }
     for node in world.plan.nodes() {
         world.start(&node);
     }
@@ -140,7 +144,8 @@ fn judge(plan: &Plan, log: &Log, ended: Ended, panic: Option<String>) -> Outcome
     for promise in ended.broken_promises {
         add("STORE", "simulated store", promise);
     }
-    let Ended { faults, rarities, simulated, .. } = ended;
+    let Ended { faults, mut rarities, simulated, .. } = ended;
+    tally::add_shown(&history, &mut rarities);
     Outcome { history, report, faults, rarities, trace, simulated, panic }
 }
 

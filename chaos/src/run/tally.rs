@@ -10,10 +10,14 @@ use escapement_sim::{
 use madsim::time::TimeHandle;
 
 use super::world::World;
-use crate::nemesis::Nemesis;
+use crate::{
+    history::History,
+    nemesis::Nemesis,
+    rarity::{Rarities, Rarity},
+};
 
 /// Counts by name.
-type Counts = BTreeMap<String, u64>;
+pub(super) type Counts = BTreeMap<String, u64>;
 
 /// Every fault that a run can count, by name.
 pub fn fault_names() -> Vec<String> {
@@ -28,7 +32,18 @@ pub fn fault_names() -> Vec<String> {
 pub fn rarity_names() -> Vec<String> {
     let effects =
         Effect::ALL.iter().filter(|effect| **effect != Effect::WatchesFull).map(|effect| effect_name(*effect));
-    LOGGED.iter().map(|name| (*name).to_owned()).chain(effects).collect()
+    Rarity::ALL.iter().map(|rarity| rarity.name().to_owned()).chain(effects).collect()
+}
+
+/// Adds what the history shows. Of what the store's log tells, the log knows better.
+pub(super) fn add_shown(history: &History, rarities: &mut Counts) {
+    let shown = Rarities::of(history);
+    for rarity in Rarity::ALL.iter().filter(|rarity| !LOGGED.contains(&rarity.name())) {
+        match shown.get(*rarity) {
+            0 => {}
+            count => drop(rarities.insert(rarity.name().to_owned(), count)),
+        }
+    }
 }
 
 /// Faults of what schedulers do not use: they set no watches and no tags, and accept no stale
