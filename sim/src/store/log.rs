@@ -166,8 +166,9 @@ impl CommitLog {
         Some(id)
     }
 
-    pub(super) fn append(&self, entry: CommitEntry) {
+    pub(super) fn append(&self, mut entry: CommitEntry) {
         let mut inner = self.lock();
+        entry.sent = entry.sent.map(|id| inner.in_flight_twin(id).unwrap_or(id));
         if let Some(id) = entry.sent {
             let number = inner.entries.len();
             inner.sent[id].landed.push(number);
@@ -196,6 +197,23 @@ impl Inner {
         if let Some(twin) = twin {
             self.swap(id, twin);
         }
+    }
+
+    /// The same for one that was told 1021 before anything of it was applied: then it is no longer in
+    /// flight, and what lands now is a twin that nobody has been told of yet.
+    fn in_flight_twin(&mut self, id: SendId) -> Option<SendId> {
+        if !matches!(self.sent[id].told, Some((_, Told::Failed(StoreError::COMMIT_UNKNOWN_RESULT)))) {
+            return None;
+        }
+        let in_flight = |twin: &SendId| {
+            let sent = &self.sent[*twin];
+            sent.landed.is_empty() && matches!(sent.told, None | Some((_, Told::CutOff)))
+        };
+        let twins = self.twins.get(&self.fingerprints[id]).into_iter().flatten();
+        let twin = twins.copied().find(in_flight)?;
+        let arrived = self.sent[id].arrived;
+        self.sent[id].arrived = std::mem::replace(&mut self.sent[twin].arrived, arrived);
+        Some(twin)
     }
 
     /// The same for one that is told that it certainly was not committed: a twin was, of which
