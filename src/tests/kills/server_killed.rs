@@ -139,7 +139,7 @@ async fn every_acknowledged_task_survives_fifty_kills_of_the_server() {
 }
 
 fn work(ctx: &Context) -> Work {
-    let is_slow = ctx.token() == Token(1) && ctx.task_id().as_bytes()[15] % SLOW_ONE_IN == 0;
+    let is_slow = ctx.token() == Token(1) && ctx.task_id().as_bytes()[15].is_multiple_of(SLOW_ONE_IN);
     let lasts = Duration::from_millis(u64::from(ctx.task_id().as_bytes()[14] % 30));
     Work { effect_after: if is_slow { SLOW } else { Duration::ZERO }, lasts, fails: false }
 }
