@@ -235,7 +235,7 @@ async fn a_background_process_that_keeps_the_output_open_ends_with_its_task() {
 #[derive(Debug)]
 struct HeldClock {
     time: SystemClock,
-    sleeping: tokio::sync::watch::Sender<bool>,
+    sleeping: tokio::sync::watch::Sender<u32>,
     release: tokio::sync::watch::Sender<bool>,
 }
 
@@ -249,7 +249,7 @@ impl crate::clock::Clock for HeldClock {
     }
 
     fn sleep(&self, _span: Duration) -> BoxFuture<'static, ()> {
-        self.sleeping.send_replace(true);
+        self.sleeping.send_modify(|sleeping| *sleeping += 1);
         let mut released = self.release.subscribe();
         async move { drop(released.wait_for(|released| *released).await) }.boxed()
     }
@@ -259,16 +259,21 @@ impl crate::clock::Clock for HeldClock {
 async fn a_program_that_ended_is_not_reaped_before_the_rest_of_its_group_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let ready = directory.path().join("ready");
-    let (sleeping, release) = (tokio::sync::watch::channel(false).0, tokio::sync::watch::channel(false).0);
+    let (sleeping, release) = (tokio::sync::watch::channel(0).0, tokio::sync::watch::channel(false).0);
     let clock = Arc::new(HeldClock { time: SystemClock::new(), sleeping, release });
-    let script = format!("sleep 1000 & echo $$ $! > {}", ready.display());
+    let go = directory.path().join("go");
+    let script = "sleep 1000 & echo $$ $! > READY; until [ -e GO ]; do sleep 0.01; done";
+    let script = script.replace("READY", ready.to_str().unwrap()).replace("GO", go.to_str().unwrap());
     let (ctx, _attempt) = Context::for_test(info(sh(&script).to_payload()), Arc::clone(&clock) as _);
     let handler = ExecHandler::new();
     let check = async {
         let line = line_of(&ready).await;
         let (leader, other) = line.split_once(' ').unwrap();
-        // It has noticed the end of the program, and waits for the output that the other process holds.
-        clock.sleeping.subscribe().wait_for(|sleeping| *sleeping).await.unwrap();
+        // The first to sleep is the reporter, while the program runs.
+        clock.sleeping.subscribe().wait_for(|sleeping| *sleeping == 1).await.unwrap();
+        std::fs::write(&go, "").unwrap();
+        // The end of the program was noticed; the output that the other process holds is waited for.
+        clock.sleeping.subscribe().wait_for(|sleeping| *sleeping == 2).await.unwrap();
         let stat = std::fs::read_to_string(format!("/proc/{leader}/stat")).expect("its id is still its own");
         assert!(stat.rsplit_once(')').unwrap().1.starts_with(" Z"), "{stat}");
         clock.release.send_replace(true);
