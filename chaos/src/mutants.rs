@@ -47,7 +47,7 @@ pub struct Hunt {
 impl Default for Hunt {
     fn default() -> Self {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { bugs: Bug::ALL.to_vec(), scenario: None, starts: 5, seeds_max: 100, jobs }
+        Self { bugs: Bug::ALL.to_vec(), scenario: None, starts: 5, seeds_max: 300, jobs }
     }
 }
 

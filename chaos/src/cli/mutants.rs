@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     hunts: u64,
     /// Seeds of one hunt, after which the bug counts as not found.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     seeds_max: u64,
     /// Hunts all of them in this scenario, not each in the one where it can show.
     #[arg(long)]
