@@ -10,10 +10,7 @@
     reason = "a test: a failed step is a failed test"
 )]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use escapement::client::{BatchOutcome, NewTask, TaskFilter, proto::TaskState};
 use escapement::scheduler::SchedulerOptions;
