@@ -17,8 +17,8 @@ pub const TAGS_MAX: usize = 5;
 /// Keys are below this one; from here on they are FoundationDB's own.
 pub const KEY_END: &[u8] = b"\xff";
 
-/// What a mutation counts for beyond its bytes (`sizeof(MutationRef)`).
-pub(super) const MUTATION_OVERHEAD_BYTES: usize = 28;
+/// What a mutation counts for beyond its bytes (`sizeof(MutationRef)`, which has grown in 7.3).
+pub(super) const MUTATION_OVERHEAD_BYTES: usize = 44;
 /// What a conflict range counts for beyond its bytes (`sizeof(KeyRangeRef)`).
 pub(super) const RANGE_OVERHEAD_BYTES: usize = 24;
 /// What a row counts for against a page's byte target, beyond its key and value.

@@ -113,7 +113,8 @@ impl ClientTransaction {
                     }
                 };
                 if !snapshot {
-                    *bytes += RANGE_OVERHEAD_BYTES + 2 * key.len() + 1;
+                    // FoundationDB's estimate knows nothing of what is read past it.
+                    *bytes += if reader.sees_writes { RANGE_OVERHEAD_BYTES + 2 * key.len() + 1 } else { 0 };
                     read_conflicts.add_key(key.clone());
                 }
                 unknown.push(key);

@@ -33,7 +33,12 @@ impl ClientTransaction {
             return Ok(());
         }
         let state = &mut *state;
-        state.count_key_write(2 * key.len() + 1, &key, conflicts);
+        state.note_key_write(&key, conflicts);
+        if state.settings.sees_writes {
+            // FoundationDB's estimate takes it for a range, its commit for a mutation.
+            let ranges = 1 + usize::from(conflicts);
+            state.bytes += ranges * (RANGE_OVERHEAD_BYTES + 2 * key.len() + 1);
+        }
         if !state.watches.is_empty() {
             state.watches.wrote(&key, Some(None));
         }
@@ -102,7 +107,13 @@ impl ClientTransaction {
         }
         let state = &mut *state;
         match kind {
-            ConflictKind::Read => state.note_read(&begin, &end),
+            ConflictKind::Read => {
+                if !state.settings.sees_writes {
+                    // Such a range counts, though reads do not.
+                    state.bytes += RANGE_OVERHEAD_BYTES + begin.len() + end.len();
+                }
+                state.note_read(&begin, &end);
+            }
             ConflictKind::Write => {
                 state.note_write();
                 state.bytes += RANGE_OVERHEAD_BYTES + begin.len() + end.len();
@@ -127,10 +138,16 @@ impl State {
     }
 
     fn count_key_write(&mut self, bytes: usize, key: &Bytes, conflicts: bool) {
-        self.note_write();
         self.bytes += MUTATION_OVERHEAD_BYTES + bytes;
         if conflicts {
             self.bytes += RANGE_OVERHEAD_BYTES + 2 * key.len() + 1;
+        }
+        self.note_key_write(key, conflicts);
+    }
+
+    fn note_key_write(&mut self, key: &Bytes, conflicts: bool) {
+        self.note_write();
+        if conflicts {
             self.write_conflicts.add_key(key.clone());
         }
     }
@@ -141,21 +158,16 @@ impl State {
             let bytes = self.overlay.note_read(begin, end, &mut self.read_conflicts);
             self.bytes += if bytes > 0 { bytes + RANGE_OVERHEAD_BYTES } else { 0 };
         } else if begin < end {
-            self.bytes += RANGE_OVERHEAD_BYTES + begin.len() + end.len();
+            // FoundationDB's estimate knows nothing of what is read past it.
             self.read_conflicts.add_range(begin.clone(), end.clone());
         }
     }
 
     /// Notes a read of a key, for conflicts.
     pub(super) fn note_key_read(&mut self, key: &Bytes) {
-        let conflicts = match self.settings.sees_writes {
-            true => self.overlay.note_key_read(key, &mut self.read_conflicts),
-            false => {
-                self.read_conflicts.add_key(key.clone());
-                true
-            }
-        };
-        if conflicts {
+        if !self.settings.sees_writes {
+            self.read_conflicts.add_key(key.clone());
+        } else if self.overlay.note_key_read(key, &mut self.read_conflicts) {
             self.bytes += RANGE_OVERHEAD_BYTES + 2 * key.len() + 1;
         }
     }

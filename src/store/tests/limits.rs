@@ -47,12 +47,12 @@ fn the_size_estimate_grows_with_reads_and_writes_and_is_close_to_what_is_sent() 
     let size = || now(tx.raw().approximate_size()).unwrap();
     assert_eq!(size(), 0);
     tx.set("key", "value").unwrap();
-    assert_eq!(size(), 28 + 8 + 24 + 7);
+    assert_eq!(size(), 44 + 8 + 24 + 7);
     get(&tx, "other").unwrap();
-    assert_eq!(size(), 67 + 24 + 11);
+    assert_eq!(size(), 83 + 24 + 11);
     get(&tx, "key").unwrap();
-    assert_eq!(size(), 102, "an own write is no conflict");
-    tx.raw().set_option(TransactionOption::SizeLimit(101)).unwrap();
+    assert_eq!(size(), 118, "an own write is no conflict");
+    tx.raw().set_option(TransactionOption::SizeLimit(117)).unwrap();
     assert_eq!(code(commit(&tx)), StoreError::TRANSACTION_TOO_LARGE);
 }
 

@@ -92,6 +92,21 @@ impl Setup {
         done.await.unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// What `work` gives, which begins transactions of its own: done again where its version got
+    /// too old for it (1007), as happens on a busy machine to whoever reads or writes much.
+    pub(crate) async fn steadily<T>(&self, work: impl AsyncFn() -> Result<T, StoreError>) -> T {
+        let done = async {
+            loop {
+                match work().await {
+                    Ok(value) => return value,
+                    Err(error) if error.code == StoreError::TRANSACTION_TOO_OLD => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        self.soon("the transaction is quick enough", done).await
+    }
+
     /// Value of a key, in a new transaction.
     pub(crate) async fn value(&self, key: &str) -> Option<String> {
         self.begin().get(key).await.unwrap()

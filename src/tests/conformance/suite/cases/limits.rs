@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use escapement::store::{
     ConflictKind, MutationKind as M, RangeOptions, StoreError, TransactionOption,
-    limits::{TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX},
+    limits::{KEY_BYTES_MAX, TRANSACTION_BYTES_MAX, VALUE_BYTES_MAX},
 };
 
-use super::super::support::{Setup, code};
+use super::super::support::{Setup, Write, code};
 
 /// A key of just so many bytes.
 fn key_of(it: &Setup, bytes: usize) -> Bytes {
@@ -86,10 +86,12 @@ pub(crate) async fn a_transaction_too_large_is_refused_at_its_commit(it: &Setup)
 }
 
 pub(crate) async fn a_transaction_just_below_the_limit_is_committed(it: &Setup) {
-    let tx = it.db.begin();
-    fill(it, &tx, TRANSACTION_BYTES_MAX / VALUE_BYTES_MAX - 1);
-    tx.raw().commit().await.unwrap();
-    let keys = it.begin().keys(it.everything()).await.unwrap();
+    it.run(|tx| {
+        fill(it, tx, TRANSACTION_BYTES_MAX / VALUE_BYTES_MAX - 1);
+        Ok(())
+    })
+    .await;
+    let keys = it.steadily(async || it.begin().keys(it.everything()).await).await;
     assert_eq!(keys.len(), TRANSACTION_BYTES_MAX / VALUE_BYTES_MAX - 1);
 }
 
@@ -140,6 +142,52 @@ pub(crate) async fn the_size_estimate_grows_with_reads_and_writes(it: &Setup) {
     assert!(size().await > cleared);
     tx.raw.raw().reset();
     assert_eq!(size().await, 0);
+}
+
+pub(crate) async fn sizes_are_counted_to_the_byte_as_foundationdb_counts_them(it: &Setup) {
+    // As release 7.3.80 has them: a mutation, a conflict range.
+    let (mutation, range) = (44, 24);
+    // A prefix counts, too.
+    let key = KEY_BYTES_MAX - it.key_bytes_max + it.space.len() + 1;
+    let conflict = range + 2 * key + 1;
+    let table: [(&str, Write, usize); 9] = [
+        ("set", |tx| tx.set("k", "value"), mutation + key + 5 + conflict),
+        ("two sets", |tx| tx.set("k", "").and_then(|()| tx.set("k", "")), 2 * (mutation + key + conflict)),
+        ("addition", |tx| tx.mutate(M::Add, "k", b"12"), mutation + key + 2 + conflict),
+        ("clear", |tx| tx.clear("k"), 2 * conflict),
+        ("clear of a range", |tx| tx.clear_range("k", "l"), mutation + range + 4 * key),
+        ("stamped key", |tx| tx.set_stamped_key("k", "", "v"), mutation + key + 10 + 4 + 1),
+        ("stamped value", |tx| tx.set_stamped_value("k", ""), mutation + key + 10 + 4 + conflict),
+        ("read conflict", |tx| tx.conflict(ConflictKind::Read, "k", "l"), range + 2 * key),
+        ("write conflict", |tx| tx.conflict(ConflictKind::Write, "k", "l"), range + 2 * key),
+    ];
+    for (what, write, expected) in table {
+        let tx = it.begin();
+        write(&tx).unwrap();
+        assert_eq!(tx.raw.raw().approximate_size().await.unwrap(), expected, "{what}");
+    }
+    let set = mutation + key + 5 + conflict;
+    for sees_writes in [true, false] {
+        let fill = async |limit| {
+            let tx = it.begin();
+            if !sees_writes {
+                tx.option(TransactionOption::ReadYourWritesDisable);
+            }
+            tx.option(TransactionOption::SizeLimit(limit));
+            tx.get("k").await?;
+            tx.set("k", "value")?;
+            // Past the reads of own writes, the estimate knows nothing of reads; the limit does.
+            let expected = if sees_writes { conflict + set } else { set };
+            assert_eq!(tx.raw.raw().approximate_size().await?, expected, "sees its writes: {sees_writes}");
+            tx.commit().await
+        };
+        it.steadily(async || fill(conflict + set).await).await;
+        let is_refused = it.steadily(async || match fill(conflict + set - 1).await {
+            Err(error) if error.code == StoreError::TRANSACTION_TOO_LARGE => Ok(true),
+            other => other.map(|()| false),
+        });
+        assert!(is_refused.await, "sees its writes: {sees_writes}");
+    }
 }
 
 pub(crate) async fn options_out_of_range_are_refused_with_their_codes(it: &Setup) {

@@ -90,6 +90,7 @@ macro_rules! for_each_case {
                 the_size_limit_can_be_lowered_and_counts_conflict_ranges,
                 the_size_limit_does_not_survive_a_retry,
                 the_size_estimate_grows_with_reads_and_writes,
+                sizes_are_counted_to_the_byte_as_foundationdb_counts_them,
                 options_out_of_range_are_refused_with_their_codes,
             }
             own_writes {

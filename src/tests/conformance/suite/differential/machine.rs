@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use escapement::store::{
-    Database, KeySelector, MutationKind, RangeOptions, StoreError, StreamingMode, Transaction, TransactionOption,
-    Version, Versionstamp, tuple, versionstamp::STAMP_BYTES,
+    ConflictKind, Database, KeySelector, MutationKind, RangeOptions, StoreError, StreamingMode, Transaction,
+    TransactionOption, Version, Versionstamp, tuple, versionstamp::STAMP_BYTES,
 };
 use futures_util::future::BoxFuture;
 
@@ -80,6 +80,15 @@ struct Slot {
     tx: Transaction,
     /// Nothing was done yet: its read version may be set.
     fresh: bool,
+    /// A range was read with conflicts. Of how many pieces that is counted is the store's own
+    /// affair, and so is the size from there on.
+    has_walked: bool,
+}
+
+impl Slot {
+    fn new(tx: Transaction) -> Self {
+        Self { tx, fresh: true, has_walked: false }
+    }
 }
 
 /// What an operation gave, for the log; pushed, too.
@@ -102,7 +111,7 @@ struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     fn new(db: &'a Database, space: Bytes, inner: Bytes) -> Self {
-        let slots = (0..TRANSACTIONS).map(|_| Slot { tx: begin(db), fresh: true }).collect();
+        let slots = (0..TRANSACTIONS).map(|_| Slot::new(begin(db))).collect();
         Self {
             db,
             space,
@@ -237,7 +246,7 @@ impl<'a> Machine<'a> {
                 return done();
             }
             Op::NewTransaction => {
-                self.slots[current] = Slot { tx: begin(self.db), fresh: true };
+                self.slots[current] = Slot::new(begin(self.db));
                 return done();
             }
             Op::Reset => {
@@ -245,7 +254,8 @@ impl<'a> Machine<'a> {
                 return self.renew();
             }
             Op::OnError => {
-                let Some(code) = self.pop_code() else { return done() };
+                // 0 is no error: of that each store may say what it likes.
+                let Some(code) = self.pop_code().filter(|code| *code != 0) else { return done() };
                 self.slots[current].tx.raw().on_error(StoreError::new(code)).await?;
                 return self.renew();
             }
@@ -262,7 +272,14 @@ impl<'a> Machine<'a> {
         }
         self.slots[current].fresh = false;
         if target != Target::Database {
-            let tx = self.slots[current].tx.clone();
+            let slot = &mut self.slots[current];
+            let walks = match op {
+                Op::GetKey | Op::GetRange | Op::GetRangeStartsWith | Op::GetRangeSelector => target != Target::Snapshot,
+                Op::ConflictRange(kind) => kind == ConflictKind::Read,
+                _ => false,
+            };
+            slot.has_walked |= walks;
+            let tx = slot.tx.clone();
             return self.perform(&tx, op, target == Target::Snapshot).await;
         }
         let operands = self.stack.clone();
@@ -281,7 +298,7 @@ impl<'a> Machine<'a> {
     fn renew(&mut self) -> Outcome {
         let slot = &mut self.slots[self.current];
         hasten(&slot.tx);
-        slot.fresh = true;
+        (slot.fresh, slot.has_walked) = (true, false);
         done()
     }
 
@@ -325,8 +342,9 @@ impl<'a> Machine<'a> {
                 return Ok(Bytes::from_static(b"GOT_COMMITTED_VERSION"));
             }
             Op::GetApproximateSize => {
-                raw.approximate_size().await?;
-                return Ok(Bytes::from_static(b"GOT_APPROXIMATE_SIZE"));
+                let size = raw.approximate_size().await?;
+                let is_own_affair = self.slots[self.current].has_walked;
+                return Ok(if is_own_affair { "GOT_APPROXIMATE_SIZE".into() } else { format!("{size} bytes").into() });
             }
             Op::GetVersionstamp => self.asked.push(raw.versionstamp()),
             Op::DisableWriteConflict => raw.set_option(TransactionOption::NextWriteNoWriteConflictRange)?,
