@@ -1,11 +1,16 @@
 //! Engines with a fault each, to show that the checks find it.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use bytes::Bytes;
 use escapement::store::{
     MemoryEngine, MutationKind, RangePage, StoreError, Version,
     engine::{CommitReceipt, CommitRequest, Engine, Mutation, RangeRead, ReadVersionRequest},
 };
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 
 /// What an engine does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub(crate) enum Fault {
     ClearsTheEnd,
     /// A refused commit is applied all the same.
     AppliesWhatItRefuses,
+    /// This one of its reads and commits, counted from 0, comes too late, as on a busy machine.
+    IsLateOnce(u64),
 }
 
 /// The store in memory, with a fault.
@@ -33,12 +40,23 @@ pub(crate) enum Fault {
 pub(crate) struct Faulty {
     pub(crate) engine: MemoryEngine,
     pub(crate) fault: Fault,
+    /// Reads and commits so far.
+    pub(crate) calls: AtomicU64,
 }
 
 /// How far read versions lag: more than the commits of one instant.
 const LAG: u64 = 200;
 
 impl Faulty {
+    /// Fails the call that is to be late.
+    fn in_time(&self) -> Result<(), StoreError> {
+        let number = self.calls.fetch_add(1, Relaxed);
+        match self.fault {
+            Fault::IsLateOnce(late) if late == number => Err(StoreError::new(StoreError::TRANSACTION_TOO_OLD)),
+            _ => Ok(()),
+        }
+    }
+
     fn spoil(&self, request: &mut CommitRequest) {
         match self.fault {
             Fault::IgnoresReads => request.read_conflicts.clear(),
@@ -75,10 +93,16 @@ impl Engine for Faulty {
     }
 
     fn get_many(&self, keys: Vec<Bytes>, version: Version) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>> {
-        self.engine.get_many(keys, version)
+        match self.in_time() {
+            Ok(()) => self.engine.get_many(keys, version),
+            Err(late) => ready(Err(late)).boxed(),
+        }
     }
 
     fn get_range(&self, read: RangeRead, version: Version) -> BoxFuture<'_, Result<RangePage, StoreError>> {
+        if let Err(late) = self.in_time() {
+            return ready(Err(late)).boxed();
+        }
         let skips = self.fault == Fault::SkipsWhenReversed && read.reverse && read.limit > 0;
         let page = self.engine.get_range(read, version);
         page.map(move |page| {
@@ -93,6 +117,9 @@ impl Engine for Faulty {
     }
 
     fn commit(&self, mut request: CommitRequest) -> BoxFuture<'static, Result<CommitReceipt, StoreError>> {
+        if let Err(late) = self.in_time() {
+            return ready(Err(late)).boxed();
+        }
         self.spoil(&mut request);
         if self.fault != Fault::AppliesWhatItRefuses {
             return self.engine.commit(request);

@@ -3,7 +3,7 @@
 use std::{
     io::Write as _,
     path::Path,
-    sync::{Arc, Once},
+    sync::{Arc, Once, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn memory(name: &str, fault: Option<Fault>) -> Opened {
     let clock: SharedClock = Arc::new(SystemClock::new());
     let engine = MemoryEngine::new(Arc::clone(&clock));
     let engine: Arc<dyn Engine> = match fault {
-        Some(fault) => Arc::new(Faulty { engine, fault }),
+        Some(fault) => Arc::new(Faulty { engine, fault, calls: AtomicU64::new(0) }),
         None => Arc::new(engine),
     };
     over(engine, clock, name, WATCHES_MAX_DEFAULT)

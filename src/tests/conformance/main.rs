@@ -101,3 +101,28 @@ fn faults_are_found_by_the_cases_that_speak_of_them() {
         assert!(std::panic::catch_unwind(run).is_err(), "{name} passes in spite of {fault:?}");
     }
 }
+
+/// A machine that is busy makes a version too old (1007) in the midst of any of these.
+#[test]
+fn cases_of_large_transactions_and_many_reads_bear_that_one_comes_too_late() {
+    let names = [
+        "a_transaction_just_below_the_limit_is_committed",
+        "sizes_are_counted_to_the_byte_as_foundationdb_counts_them",
+        "addition_is_little_endian_wraps_and_has_the_operands_length",
+        "append_leaves_a_value_as_it_is_that_would_grow_beyond_the_limit",
+        "pages_to_the_end_equal_one_read_in_every_mode",
+        "pages_run_through_own_writes_too",
+        "a_limit_ends_a_read_at_as_many_rows",
+        "a_page_says_that_there_is_more_unless_it_reached_the_end",
+        "a_byte_target_ends_a_page_that_has_at_least_one_row",
+        "small_modes_read_little_at_once",
+        "exact_mode_needs_a_limit",
+    ];
+    for (name, late) in names.iter().flat_map(|name| (0..12).map(move |late| (name, late))) {
+        implementations::runtime().block_on(async {
+            let opened = implementations::memory(name, Some(faulty::Fault::IsLateOnce(late)));
+            println!("{name}: call {late} is late");
+            suite::cases::named(name)(&opened.setup).await;
+        });
+    }
+}

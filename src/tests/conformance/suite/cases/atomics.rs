@@ -2,7 +2,7 @@
 //! and later), in every place where a value can come from.
 
 use bytes::Bytes;
-use escapement::store::{MutationKind as M, limits::VALUE_BYTES_MAX};
+use escapement::store::{MutationKind as M, StoreError, limits::VALUE_BYTES_MAX};
 
 use super::super::support::Setup;
 
@@ -26,27 +26,31 @@ async fn check(it: &Setup, table: &[Row]) {
         Ok(())
     })
     .await;
-    let tx = it.db.begin();
-    for (number, (kind, before, operand, _)) in table.iter().enumerate() {
-        match before {
-            Some(before) => tx.set(own(number), *before).unwrap(),
-            None => tx.clear(own(number)).unwrap(),
-        }
-        for key in [stored(number), own(number)] {
-            tx.raw().mutate(*kind, key, Bytes::from_static(operand)).unwrap();
-        }
-    }
     let compare = async |tx: &escapement::store::Transaction, when: &str| {
         for (number, (kind, before, operand, after)) in table.iter().enumerate() {
             for (key, place) in [(stored(number), "stored"), (own(number), "own")] {
-                let found = tx.get(key).await.unwrap();
+                let found = tx.get(key).await?;
                 assert_eq!(found.as_deref(), *after, "{kind:?} of {operand:?} on the {place} value {before:?}, {when}");
             }
         }
+        Ok(())
     };
-    compare(&tx, "in the transaction").await;
-    tx.raw().commit().await.unwrap();
-    compare(&it.db.begin(), "after the commit").await;
+    it.steadily(async || {
+        let tx = it.db.begin();
+        for (number, (kind, before, operand, _)) in table.iter().enumerate() {
+            match before {
+                Some(before) => tx.set(own(number), *before)?,
+                None => tx.clear(own(number))?,
+            }
+            for key in [stored(number), own(number)] {
+                tx.raw().mutate(*kind, key, Bytes::from_static(operand))?;
+            }
+        }
+        compare(&tx, "in the transaction").await?;
+        tx.raw().commit().await
+    })
+    .await;
+    it.steadily(async || compare(&it.db.begin(), "after the commit").await).await;
 }
 
 pub(crate) async fn addition_is_little_endian_wraps_and_has_the_operands_length(it: &Setup) {
@@ -139,23 +143,26 @@ pub(crate) async fn append_and_compare_and_clear_do_what_they_say(it: &Setup) {
 pub(crate) async fn append_leaves_a_value_as_it_is_that_would_grow_beyond_the_limit(it: &Setup) {
     let big = vec![b'v'; VALUE_BYTES_MAX - 1];
     it.run(|tx| tx.set(it.key("fits"), big.clone()).and_then(|()| tx.set(it.key("too much"), big.clone()))).await;
-    let tx = it.begin();
-    tx.mutate(M::AppendIfFits, "fits", b"x").unwrap();
-    tx.mutate(M::AppendIfFits, "too much", b"xy").unwrap();
-    tx.set("own", "").unwrap();
-    tx.raw.raw().mutate(M::AppendIfFits, it.key("own"), vec![1; VALUE_BYTES_MAX].into()).unwrap();
-    tx.mutate(M::AppendIfFits, "own", b"x").unwrap();
     let lengths = async |tx: &escapement::store::Transaction| {
         let mut lengths = Vec::new();
         for key in ["fits", "too much", "own"] {
-            lengths.push(tx.get(it.key(key)).await.unwrap().unwrap().len());
+            lengths.push(tx.get(it.key(key)).await?.unwrap().len());
         }
-        lengths
+        Ok::<_, StoreError>(lengths)
     };
     let expected = [VALUE_BYTES_MAX, VALUE_BYTES_MAX - 1, VALUE_BYTES_MAX];
-    assert_eq!(lengths(&tx.raw).await, expected);
-    tx.commit().await.unwrap();
-    assert_eq!(lengths(&it.db.begin()).await, expected);
+    it.steadily(async || {
+        let tx = it.begin();
+        tx.mutate(M::AppendIfFits, "fits", b"x")?;
+        tx.mutate(M::AppendIfFits, "too much", b"xy")?;
+        tx.set("own", "")?;
+        tx.raw.raw().mutate(M::AppendIfFits, it.key("own"), vec![1; VALUE_BYTES_MAX].into())?;
+        tx.mutate(M::AppendIfFits, "own", b"x")?;
+        assert_eq!(lengths(&tx.raw).await?, expected);
+        tx.commit().await
+    })
+    .await;
+    assert_eq!(it.steadily(async || lengths(&it.db.begin()).await).await, expected);
 }
 
 /// Several operations on one key, of one kind and of different kinds and lengths, are applied
