@@ -72,6 +72,16 @@ fn kinds_and_shards_do_not_overlap() {
     }
 }
 
+#[test]
+fn every_kind_lies_within_the_bounds_whatever_its_keys_go_on_with() {
+    let (first, beyond) = bounds();
+    assert_eq!(first, cluster());
+    for kind in Kind::ALL {
+        let (begin, end) = bounds_of(&(kind.code(),));
+        assert!(first <= begin && end <= beyond, "{kind:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn due_keys_read_back(due in any::<i64>(), n in any::<u128>(), shard in any::<u32>(), queue in "[a-z][A-Za-z0-9._-]{0,20}") {

@@ -232,6 +232,13 @@ proptest! {
     }
 
     #[test]
+    fn every_key_lies_within_the_bounds(key in keys()) {
+        let (first, beyond) = bounds();
+        let bytes = key.encode();
+        prop_assert!(first <= bytes && bytes < beyond, "{:?}", key);
+    }
+
+    #[test]
     fn damaged_keys_are_refused_or_are_other_keys(bytes in damaged()) {
         taken_only_in_its_one_form(&bytes)?;
     }

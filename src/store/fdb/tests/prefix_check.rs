@@ -1,13 +1,16 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use escapement_engine::ShardId;
+use escapement_engine::{
+    ScheduleUid, SessionId, ShardId, TaskId, Timestamp,
+    name::{Namespace, Priority, QueueName, ScheduleId},
+};
 
 use crate::{
     clock::SharedClock,
     edge::SystemClock,
     error::Reason,
-    keyspace,
+    keyspace::{self, DueStream, Key, Kind},
     records::{Cluster, Record as _},
     rng::Rng,
     store::{
@@ -41,6 +44,37 @@ fn deployment(prefix: &'static [u8]) -> Vec<(Bytes, Bytes)> {
     vec![(key(keyspace::cluster()), record), (key(keyspace::shard_lease(ShardId(3))), Bytes::new())]
 }
 
+/// A key of each kind, as a deployment comes to have them.
+fn whole_deployment(prefix: &'static [u8]) -> Vec<(Bytes, Bytes)> {
+    let (shard, at) = (ShardId(3), Timestamp::from_unix_ms(1_700_000_000_000));
+    let (task, session, uid) =
+        (TaskId::from_bytes([7; 16]), SessionId::from_bytes([8; 16]), ScheduleUid::from_bytes([9; 16]));
+    let namespace = Namespace::default();
+    let schedule = ScheduleId::new("nightly").unwrap();
+    let queue = QueueName::new("mail").unwrap();
+    let stream = DueStream { shard, namespace: namespace.clone(), queue, priority: Priority::Low };
+    let keys = [
+        keyspace::member(session),
+        keyspace::task(shard, task),
+        keyspace::head(shard, task),
+        keyspace::payload(shard, task, 0),
+        keyspace::result(shard, task, 0),
+        keyspace::history(shard, task, 1),
+        stream.entry(at, task),
+        keyspace::lease(shard, task),
+        keyspace::idempotency(&namespace, "once"),
+        keyspace::schedule(&namespace, &schedule),
+        keyspace::tick(shard, at, uid),
+        keyspace::schedule_deletion(&namespace, &schedule),
+    ];
+    let under = Prefix::new(prefix).unwrap();
+    let held = [deployment(prefix), keys.map(|key| (under.key(&key), Bytes::new())).to_vec()].concat();
+    let kind = |(key, _): &(Bytes, Bytes)| Key::parse(under.strip(key)).unwrap().kind();
+    let kinds: BTreeSet<Kind> = held.iter().map(kind).collect();
+    assert!(kinds.iter().eq(Kind::ALL), "a kind is missing: {kinds:?}");
+    held
+}
+
 fn foreign(key: &'static str) -> Vec<(Bytes, Bytes)> {
     vec![(Bytes::from(key), Bytes::new())]
 }
@@ -51,6 +85,9 @@ async fn a_prefix_that_holds_nothing_or_our_own_is_taken() {
     assert_eq!(check(b"a/", &[]).await, Ok(()));
     assert_eq!(check(b"", &deployment(b"")).await, Ok(()));
     assert_eq!(check(b"a/", &deployment(b"a/")).await, Ok(()));
+    for prefix in [&b""[..], b"a/"] {
+        assert_eq!(check(prefix, &whole_deployment(prefix)).await, Ok(()));
+    }
     // Neighbours on both sides.
     let mut held = [deployment(b"a/"), deployment(b"b/"), foreign("a.x"), foreign("a0"), foreign("zoo")].concat();
     assert_eq!(check(b"a/", &held).await, Ok(()));
