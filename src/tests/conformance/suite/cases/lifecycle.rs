@@ -51,6 +51,31 @@ pub(crate) async fn a_refused_transaction_commits_when_it_is_tried_again(it: &Se
     assert_eq!(it.dump().await, ["copy=2", "n=2"]);
 }
 
+pub(crate) async fn a_retry_sees_its_writes_again_where_that_was_switched_off(it: &Setup) {
+    it.write(&[("a", "1")]).await;
+    for option in [TransactionOption::ReadYourWritesDisable, TransactionOption::SnapshotRywDisable] {
+        let tx = it.begin();
+        tx.option(option.clone());
+        tx.on_error(StoreError::NOT_COMMITTED).await.unwrap();
+        tx.set("a", "2").unwrap();
+        assert_eq!(tx.get_snapshot("a").await.unwrap().as_deref(), Some("2"), "{option:?}");
+        assert_eq!(tx.get("a").await.unwrap().as_deref(), Some("2"), "{option:?}");
+        assert_eq!(tx.rows_snapshot(it.everything()).await.unwrap(), ["a=2"], "{option:?}");
+    }
+}
+
+pub(crate) async fn a_retrys_next_write_has_its_conflict_again(it: &Setup) {
+    let reader = it.begin();
+    reader.get("a").await.unwrap();
+    reader.set("b", "").unwrap();
+    let writer = it.begin();
+    writer.option(TransactionOption::NextWriteNoWriteConflictRange);
+    writer.on_error(StoreError::NOT_COMMITTED).await.unwrap();
+    writer.set("a", "").unwrap();
+    writer.commit().await.unwrap();
+    assert_eq!(code(reader.commit().await), StoreError::NOT_COMMITTED);
+}
+
 pub(crate) async fn backoff_grows_and_is_bounded(it: &Setup) {
     let waited = async |tx: &Tx<'_>, tries: usize| {
         let before = it.clock.monotonic();

@@ -67,6 +67,8 @@ macro_rules! for_each_case {
             lifecycle {
                 on_error_retries_just_the_codes_that_foundationdb_retries,
                 a_refused_transaction_commits_when_it_is_tried_again,
+                a_retry_sees_its_writes_again_where_that_was_switched_off,
+                a_retrys_next_write_has_its_conflict_again,
                 backoff_grows_and_is_bounded,
                 the_retry_limit_survives_retries_and_ends_the_transaction,
                 a_timeout_ends_everything_and_a_retry_does_not_prolong_it,
