@@ -165,6 +165,36 @@ pub(crate) async fn append_leaves_a_value_as_it_is_that_would_grow_beyond_the_li
     assert_eq!(it.steadily(async || lengths(&it.db.begin()).await).await, expected);
 }
 
+/// Each compares with what is there: neither two of them nor one of them alone is all of them.
+pub(crate) async fn several_compare_and_clears_of_one_key_are_all_of_them_compared(it: &Setup) {
+    let table: [(&str, &[&str], Option<&str>); 7] = [
+        ("b", &["a", "b"], None),
+        ("b", &["b", "a"], None),
+        ("b", &["b", "b"], None),
+        ("b", &["a", "c", "b"], None),
+        ("b", &["a", "a"], Some("b")),
+        ("b", &["a", "c"], Some("b")),
+        ("", &["a", ""], None),
+    ];
+    for (before, operands, expected) in table {
+        it.write(&[("stored", before)]).await;
+        let tx = it.begin();
+        tx.set("own", before).unwrap();
+        for key in ["stored", "own"] {
+            for operand in operands {
+                tx.mutate(M::CompareAndClear, key, operand.as_bytes()).unwrap();
+            }
+            let seen = tx.get(key).await.unwrap();
+            assert_eq!(seen.as_deref(), expected, "{operands:?} on the {key} value {before:?}, in the transaction");
+        }
+        tx.commit().await.unwrap();
+        for key in ["stored", "own"] {
+            let left = it.value(key).await;
+            assert_eq!(left.as_deref(), expected, "{operands:?} on the {key} value {before:?}, after the commit");
+        }
+    }
+}
+
 /// Several operations on one key, of one kind and of different kinds and lengths, are applied
 /// one after the other.
 pub(crate) async fn operations_on_one_key_are_applied_one_after_the_other(it: &Setup) {

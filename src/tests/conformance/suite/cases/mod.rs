@@ -30,6 +30,7 @@ macro_rules! for_each_case {
                 byte_max_and_byte_min_compare_strings,
                 append_and_compare_and_clear_do_what_they_say,
                 append_leaves_a_value_as_it_is_that_would_grow_beyond_the_limit,
+                several_compare_and_clears_of_one_key_are_all_of_them_compared,
                 operations_on_one_key_are_applied_one_after_the_other,
             }
             conflicts {

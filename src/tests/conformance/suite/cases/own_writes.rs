@@ -11,15 +11,17 @@ const ATOMIC: [M; 10] =
 pub(crate) async fn every_atomic_operation_reads_back_as_the_commit_makes_it(it: &Setup) {
     // On a stored value, on a missing key, on an own value, on a cleared key, on a cleared range.
     let keys = ["stored", "missing", "own", "gone", "range/x", "range/y"];
-    for kind in ATOMIC {
+    let sequences = [&["3", "24", "24", ""][..], &["12"], &["3", "12"], &["12", "3"], &["12", "12", "1"], &["1"]];
+    for (kind, operands) in ATOMIC.iter().flat_map(|kind| sequences.map(|operands| (*kind, operands))) {
         it.write(&[("stored", "12"), ("gone", "12"), ("range/x", "1")]).await;
         let tx = it.begin();
         tx.set("own", "12").unwrap();
         tx.clear("gone").unwrap();
         tx.clear_range("range/", "range0").unwrap();
-        for operand in [&b"3"[..], b"24", b"24", b""] {
+        // The stored values themselves are among the operands.
+        for operand in operands {
             for key in keys {
-                tx.mutate(kind, key, operand).unwrap();
+                tx.mutate(kind, key, operand.as_bytes()).unwrap();
             }
         }
         let mut seen = Vec::new();
@@ -30,9 +32,9 @@ pub(crate) async fn every_atomic_operation_reads_back_as_the_commit_makes_it(it:
         tx.commit().await.unwrap();
         let after = it.begin();
         for (key, seen) in keys.iter().zip(&seen) {
-            assert_eq!(after.get(key).await.unwrap(), *seen, "{kind:?} on {key}");
+            assert_eq!(after.get(key).await.unwrap(), *seen, "{kind:?} of {operands:?} on {key}");
         }
-        assert_eq!(after.rows(it.everything()).await.unwrap(), rows, "{kind:?}");
+        assert_eq!(after.rows(it.everything()).await.unwrap(), rows, "{kind:?} of {operands:?}");
         it.wipe().await;
     }
 }
