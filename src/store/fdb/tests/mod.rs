@@ -2,4 +2,6 @@
 
 mod cluster_file;
 mod keys;
+#[cfg(feature = "foundationdb")]
+mod native;
 mod prefix_check;
