@@ -150,6 +150,7 @@ macro_rules! for_each_case {
             }
             watches {
                 a_watch_fires_after_a_change_and_not_before,
+                a_watch_outlives_its_committed_transaction_whatever_becomes_of_that,
                 every_kind_of_change_fires_a_watch,
                 a_watch_on_a_missing_key_fires_when_it_comes_to_be,
                 a_watch_compares_with_what_its_transaction_wrote,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use escapement::store::{MutationKind, StoreError};
 
-use super::super::support::{Setup, Write, code, is_pending};
+use super::super::support::{Setup, Tx, Write, code, is_pending};
 
 pub(crate) async fn a_watch_fires_after_a_change_and_not_before(it: &Setup) {
     it.write(&[("a", "1")]).await;
@@ -18,6 +18,31 @@ pub(crate) async fn a_watch_fires_after_a_change_and_not_before(it: &Setup) {
     assert!(is_pending(&mut watch), "the value is the same");
     it.write(&[("a", "2")]).await;
     it.soon("the watch fires", watch).await.unwrap();
+}
+
+pub(crate) async fn a_watch_outlives_its_committed_transaction_whatever_becomes_of_that(it: &Setup) {
+    let ends: [fn(&Tx<'_>); 3] = [
+        |tx| tx.raw.raw().reset(),
+        |tx| tx.raw.raw().cancel(),
+        |tx| {
+            tx.raw.raw().reset();
+            // Another life of the same transaction, and its end.
+            tx.set("b", "").unwrap();
+            tx.raw.raw().cancel();
+            tx.raw.raw().reset();
+        },
+    ];
+    for end in ends {
+        it.write(&[("a", "1")]).await;
+        let tx = it.begin();
+        let mut watch = tx.raw.raw().watch(it.key("a"));
+        assert!(is_pending(&mut watch));
+        tx.commit().await.unwrap();
+        end(&tx);
+        assert!(is_pending(&mut watch), "the end of the transaction is none of the watch");
+        it.write(&[("a", "2")]).await;
+        it.soon("the watch fires", watch).await.unwrap();
+    }
 }
 
 pub(crate) async fn every_kind_of_change_fires_a_watch(it: &Setup) {
