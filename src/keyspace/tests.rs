@@ -1,4 +1,5 @@
 mod document;
+mod paging;
 mod strict;
 
 use proptest::prelude::*;
