@@ -1,6 +1,6 @@
 //! What the client library alone can tell.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use escapement::{
     error::Reason,
@@ -56,8 +56,13 @@ async fn a_cluster_that_does_not_answer_is_told_after_a_bounded_wait() {
     std::fs::write(&path, "nowhere:abc@127.0.0.1:1\n").unwrap();
     let mut options = FdbOptions::new(&path, Prefix::default());
     options.connect_max = Duration::from_millis(500);
-    let error = fdb::open(&options, clock()).await.unwrap_err();
+    let clock = clock();
+    let started = clock.monotonic();
+    let error = fdb::open(&options, Arc::clone(&clock)).await.unwrap_err();
+    let waited = clock.monotonic().since(started);
     assert_eq!(error.reason(), Reason::ClusterUnreachable);
+    // No measure of speed: a transaction that was not given this bound would wait for 30 seconds.
+    assert!(waited >= options.connect_max && waited < Duration::from_secs(20), "{waited:?}");
     let text = error.to_string();
     assert!(text.contains("cluster nowhere:abc did not answer within 500ms"), "{text}");
     assert!(text.contains("coordinators 127.0.0.1:1"), "{text}");
