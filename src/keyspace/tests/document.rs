@@ -1,6 +1,9 @@
 //! docs/KEYSPACE.md says what the code does.
 
+use escapement_engine::limits::PAYLOAD_CHUNK_BYTES;
+
 use super::*;
+use crate::records::FORMAT;
 
 const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/KEYSPACE.md"));
 
@@ -24,6 +27,35 @@ fn the_document_has_exactly_one_row_for_each_kind_with_its_shape_and_what_stands
             value.strip_prefix(kind.value().name()).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric));
         assert!(named, "{} is said to hold {value}, it holds {}", kind.shape(), kind.value().name());
     }
+}
+
+/// The document has this, however its lines are broken.
+fn says(what: &str) {
+    let flowing = DOCUMENT.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flowing.contains(what), "docs/KEYSPACE.md does not say: {what}");
+}
+
+#[test]
+fn the_documents_constants_are_the_codes() {
+    says(&format!("Every value is the format byte `{FORMAT}` and a protobuf message"));
+    says(&format!("A value of a format above `{FORMAT}` is refused"));
+    let chunk = PAYLOAD_CHUNK_BYTES;
+    says(&format!("payload bytes, at most {},{:03} a chunk; never change", chunk / 1000, chunk % 1000));
+    let [high, medium, low] = [Priority::High, Priority::Medium, Priority::Low].map(priority_code);
+    says(&format!("priority {high} high, {medium} medium, {low} low"));
+    for code in 0..=9 {
+        assert_eq!(priority_of(code).map(priority_code), (low >= code && code >= high).then_some(code));
+    }
+}
+
+#[test]
+fn ids_and_instants_have_the_documents_form() {
+    says("Ids are UUID elements (17 bytes), instants are Unix milliseconds.");
+    let second = Timestamp::UNIX_EPOCH.saturating_add(std::time::Duration::from_secs(1));
+    let uid = ScheduleUid::from_bytes([7; 16]);
+    let expected = pack(&(Kind::Tick.code(), 3u32, 1000i64, Uuid::from_bytes([7; 16])));
+    assert_eq!(tick(ShardId(3), second, uid), expected);
+    assert_eq!(expected.len() - pack(&(Kind::Tick.code(), 3u32, 1000i64)).len(), 17);
 }
 
 #[test]
