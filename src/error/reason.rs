@@ -150,6 +150,9 @@ reasons! {
     /// The FoundationDB cluster does not answer.
     ClusterUnreachable = "CLUSTER_UNREACHABLE", FailedPrecondition, START,
         "Run `fdbcli --exec 'status details'` on this machine: it says whether the cluster is up and reachable.";
+    /// The FoundationDB database is locked.
+    DatabaseLocked = "DATABASE_LOCKED", FailedPrecondition, START,
+        "A restore runs, or an operator locked the database: start again when it is over, or unlock it with `fdbcli`.";
     /// The key prefix is not this deployment's own.
     PrefixInUse = "PREFIX_IN_USE", FailedPrecondition, START,
         "Choose another prefix for this deployment, such as ?prefix=escapement/. Nothing was changed.";

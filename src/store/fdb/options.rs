@@ -116,6 +116,7 @@ impl OpenError {
             Self::Library(_) => Reason::ClientLibraryMissing,
             Self::Client(_) | Self::Unreachable { .. } | Self::Refused { .. } => Reason::ClusterUnreachable,
             Self::Prefix(PrefixError::FormatTooNew { .. }) => Reason::DataFormatNewer,
+            Self::Prefix(PrefixError::Locked) => Reason::DatabaseLocked,
             Self::Prefix(PrefixError::Foreign { .. } | PrefixError::Within { .. }) => Reason::PrefixInUse,
         }
     }

@@ -43,6 +43,9 @@ pub enum PrefixError {
         /// What is newer.
         newer: NewerFormat,
     },
+    /// Nobody can look: an operator or a restore has locked the database.
+    #[error("the database is locked ({})", StoreError::DATABASE_LOCKED)]
+    Locked,
 }
 
 /// Refuses a prefix that is not a deployment's own. `root` is the whole cluster's key space,
@@ -57,9 +60,17 @@ pub async fn check_prefix(
 ) -> Result<(), RunError<PrefixError>> {
     let checked = root.run(kind, |tx, _| {
         let prefix = prefix.clone();
-        async move { check(&tx, prefix).await }
+        async move { check(&tx, prefix).await.map_err(locked) }
     });
     checked.await.map(drop)
+}
+
+/// A lock is no failure that a next try heals: whoever starts a server is told of it at once.
+fn locked(error: Abort<PrefixError>) -> Abort<PrefixError> {
+    match error {
+        Abort::Store(error) if error.code == StoreError::DATABASE_LOCKED => Abort::Refuse(PrefixError::Locked),
+        other => other,
+    }
 }
 
 async fn check(tx: &Transaction, prefix: Prefix) -> Result<(), Abort<PrefixError>> {

@@ -5,6 +5,10 @@ use escapement_engine::{
     ScheduleUid, SessionId, ShardId, TaskId, Timestamp,
     name::{Namespace, Priority, QueueName, ScheduleId},
 };
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 
 use crate::{
     clock::SharedClock,
@@ -14,10 +18,61 @@ use crate::{
     records::{Cluster, Record as _},
     rng::Rng,
     store::{
-        Database, MemoryEngine, RunError, TransactionKind,
+        Database, MemoryEngine, RangePage, RunError, StoreError, TransactionKind, Version,
+        engine::{CommitReceipt, CommitRequest, Engine, RangeRead, ReadVersionRequest},
         fdb::{OpenError, Prefix, PrefixError, check_prefix},
     },
 };
+
+/// A database that an operator has locked.
+#[derive(Debug)]
+struct Locked(MemoryEngine);
+
+impl Engine for Locked {
+    fn read_version(&self, _: &ReadVersionRequest) -> BoxFuture<'_, Result<Version, StoreError>> {
+        ready(Err(StoreError::new(StoreError::DATABASE_LOCKED))).boxed()
+    }
+
+    fn get_many(&self, keys: Vec<Bytes>, version: Version) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>> {
+        self.0.get_many(keys, version)
+    }
+
+    fn get_range(&self, read: RangeRead, version: Version) -> BoxFuture<'_, Result<RangePage, StoreError>> {
+        self.0.get_range(read, version)
+    }
+
+    fn commit(&self, request: CommitRequest) -> BoxFuture<'static, Result<CommitReceipt, StoreError>> {
+        self.0.commit(request)
+    }
+
+    fn watch(&self, key: Bytes, value: Option<Bytes>, version: Version) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.0.watch(key, value, version)
+    }
+
+    fn exclusive(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> &'static str {
+        "locked"
+    }
+}
+
+#[tokio::test]
+async fn a_locked_database_is_said_to_be_locked_at_the_first_try() {
+    let clock: SharedClock = Arc::new(SystemClock::new());
+    let engine = Arc::new(Locked(MemoryEngine::new(Arc::clone(&clock))));
+    let root = Database::over(engine, clock, Rng::from_seed(1));
+    let once = TransactionKind::idempotent("check-prefix").tries_max(1);
+    let refused = match check_prefix(&root, &Prefix::default(), once).await {
+        Err(RunError::Refused(refused)) => refused,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused.to_string(), "the database is locked (1038)");
+    let reason = OpenError::from(refused).reason();
+    assert_eq!(reason, Reason::DatabaseLocked);
+    assert!(reason.advice().contains("unlock it"), "{}", reason.advice());
+}
 
 /// What the check says of `prefix` in a cluster that holds these keys.
 async fn check(prefix: &'static [u8], held: &[(Bytes, Bytes)]) -> Result<(), PrefixError> {
