@@ -8,7 +8,7 @@ use std::{
 };
 
 use escapement::{
-    client::Client,
+    client::{Client, TaskFilter, proto::TaskState},
     clock::SharedClock,
     edge::{SystemClock, grpc::Listener},
     rng::Rng,
@@ -180,6 +180,24 @@ impl World {
             work(client, trace).await
         });
         done.await.expect("the client's node lives")
+    }
+
+    /// Waits until every task has ended.
+    ///
+    /// # Panics
+    /// If some have not after two simulated minutes.
+    pub async fn drained(&self) {
+        let drained = |client: Client, _| async move {
+            let pending = TaskFilter::new().state(TaskState::Scheduled).state(TaskState::Running);
+            for _ in 0..1200 {
+                if client.list_page(&pending, "").await.is_ok_and(|(tasks, next)| tasks.is_empty() && next.is_none()) {
+                    return;
+                }
+                madsim::time::sleep(Duration::from_millis(100)).await;
+            }
+            panic!("tasks are left over");
+        };
+        self.with_client(drained).await;
     }
 
     /// Kills a node: its memory is gone, what it sent may still arrive.

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use escapement::{
-    client::{BatchOutcome, NewTask, TaskFilter, proto::TaskState},
+    client::{BatchOutcome, NewTask},
     scheduler::SchedulerOptions,
 };
 use escapement_engine::TaskId;
@@ -41,20 +41,9 @@ async fn scenario(world: World) {
     };
     world.with_client(submit).await;
     world.kill(&server, "server");
-    madsim::time::sleep(Duration::from_secs(5)).await;
     let _server = world.start_server();
     let _worker = world.start_worker("worker-1", "10.0.1.1");
-    let done = |client: escapement::client::Client, _| async move {
-        let pending = TaskFilter::new().state(TaskState::Scheduled).state(TaskState::Running);
-        for _ in 0..1200 {
-            if client.list_page(&pending, "").await.is_ok_and(|(tasks, next)| tasks.is_empty() && next.is_none()) {
-                return;
-            }
-            madsim::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("tasks are left over");
-    };
-    world.with_client(done).await;
+    world.drained().await;
 }
 
 fn check(trace: &Trace) {
