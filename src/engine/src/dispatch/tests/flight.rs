@@ -3,6 +3,16 @@
 use super::*;
 use crate::Token;
 
+/// A transaction is firing task 1 of queue `a`, due at 0, for session 1, which has a credit left.
+fn in_flight() -> (Dispatcher, LaneId) {
+    let mut d = owner(Options::default());
+    let a = lane(&mut d, "a");
+    open(&mut d, 1, &["a"], 2);
+    offer(&mut d, 1, 0, a, Priority::Medium);
+    d.plan(at(0), 1);
+    (d, a)
+}
+
 #[test]
 fn a_cancelled_task_in_flight_holds_its_credit_until_the_outcome_and_is_not_sent() {
     let mut d = owner(Options::default());
@@ -21,11 +31,7 @@ fn a_cancelled_task_in_flight_holds_its_credit_until_the_outcome_and_is_not_sent
 
 #[test]
 fn an_end_that_overtakes_its_beginning_is_not_lost() {
-    let mut d = owner(Options::default());
-    let a = lane(&mut d, "a");
-    open(&mut d, 1, &["a"], 2);
-    offer(&mut d, 1, 0, a, Priority::Medium);
-    d.plan(at(0), 1);
+    let (mut d, a) = in_flight();
     assert_eq!(d.finished(task(1), Token(5)), None);
     offer(&mut d, 1, -7, a, Priority::Medium);
     assert_eq!(d.fired(task(1), session(1), Token(5)), Fired::Withdrawn);
@@ -38,11 +44,7 @@ fn an_end_that_overtakes_its_beginning_is_not_lost() {
 
 #[test]
 fn a_submission_that_is_heard_of_after_its_task_was_fired_takes_it_from_nobody() {
-    let mut d = owner(Options::default());
-    let a = lane(&mut d, "a");
-    open(&mut d, 1, &["a"], 2);
-    offer(&mut d, 1, 0, a, Priority::Medium);
-    d.plan(at(0), 1);
+    let (mut d, a) = in_flight();
     assert_eq!(d.fired(task(1), session(1), Token(1)), Fired::Running);
     assert_eq!(offer(&mut d, 1, 0, a, Priority::Medium), Offered::Known);
     assert_eq!(d.plan(at(0), 1), [], "it runs");
@@ -55,11 +57,7 @@ fn a_submission_that_is_heard_of_after_its_task_was_fired_takes_it_from_nobody()
 
 #[test]
 fn a_retry_due_at_the_instant_of_its_attempt_is_no_repetition() {
-    let mut d = owner(Options::default());
-    let a = lane(&mut d, "a");
-    open(&mut d, 1, &["a"], 2);
-    offer(&mut d, 1, 0, a, Priority::Medium);
-    d.plan(at(0), 1);
+    let (mut d, a) = in_flight();
     assert_eq!(offer(&mut d, 1, 0, a, Priority::Medium), Offered::Known);
     d.finished(task(1), Token(1));
     assert_eq!(offer(&mut d, 1, 0, a, Priority::Medium), Offered::InFlight);
@@ -85,11 +83,7 @@ fn what_comes_back_unfired_is_no_news() {
 
 #[test]
 fn a_task_in_flight_that_moved_and_moved_back_is_due_where_it_was() {
-    let mut d = owner(Options::default());
-    let a = lane(&mut d, "a");
-    open(&mut d, 1, &["a"], 2);
-    offer(&mut d, 1, 0, a, Priority::Medium);
-    d.plan(at(0), 1);
+    let (mut d, a) = in_flight();
     offer(&mut d, 1, 70_000, a, Priority::Medium);
     offer(&mut d, 1, 0, a, Priority::Medium);
     assert!(d.not_fired(task(1), session(1), NotFired::Retry));
@@ -98,11 +92,7 @@ fn a_task_in_flight_that_moved_and_moved_back_is_due_where_it_was() {
 
 #[test]
 fn a_task_that_was_elsewhere_when_its_transaction_looked_and_moved_back_is_planned_again() {
-    let mut d = owner(Options::default());
-    let a = lane(&mut d, "a");
-    open(&mut d, 1, &["a"], 2);
-    offer(&mut d, 1, 0, a, Priority::Medium);
-    d.plan(at(0), 1);
+    let (mut d, a) = in_flight();
     offer(&mut d, 1, 70_000, a, Priority::Medium);
     offer(&mut d, 1, 0, a, Priority::Medium);
     assert!(d.not_fired(task(1), session(1), NotFired::Gone));
@@ -111,11 +101,7 @@ fn a_task_that_was_elsewhere_when_its_transaction_looked_and_moved_back_is_plann
 
 #[test]
 fn a_task_that_moved_away_and_back_before_it_was_fired_runs_once() {
-    let mut d = owner(Options::default());
-    let a = lane(&mut d, "a");
-    open(&mut d, 1, &["a"], 2);
-    offer(&mut d, 1, 0, a, Priority::Medium);
-    d.plan(at(0), 1);
+    let (mut d, a) = in_flight();
     offer(&mut d, 1, 70_000, a, Priority::Medium);
     offer(&mut d, 1, 0, a, Priority::Medium);
     assert_eq!(d.fired(task(1), session(1), Token(1)), Fired::Running);
