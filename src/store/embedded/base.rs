@@ -21,7 +21,7 @@ const APPLIED: &str = "applied";
 /// fjall has no empty key; our key space has one.
 const EMPTY_KEY: &str = "empty key";
 /// Size at which a memtable is written to disk. The tree frees it, node by node, while it holds the lock that
-/// every read takes: at its usual 64 MiB all reads stop for a tenth of a second.
+/// every read takes: with its usual 64 MiB, reads stood still for tens of milliseconds (docs/benchmarks.md).
 const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Removals of cleared rows in one batch.
 const REMOVALS_MAX: usize = 8192;
