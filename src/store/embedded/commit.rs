@@ -39,6 +39,8 @@ const STAGE_JOBS_MIN: usize = 32;
 const STAGE_BYTES_MIN: usize = 64 << 10;
 /// Bytes that one permit of the queue stands for.
 const PERMIT_BYTES: usize = 1024;
+/// Pause between two steps of forgetting conflicts.
+const FORGET_PAUSE: Duration = Duration::from_millis(1);
 /// How often a stalled commit looks again, if nobody wakes it.
 const STALL_WAIT: Duration = Duration::from_millis(50);
 
@@ -197,6 +199,18 @@ impl Shared {
         let queue = hold(&self.queue);
         if !queue.is_closing && !self.wants_flush.swap(false, Ordering::AcqRel) {
             drop(self.to_flush.wait_timeout(queue, pause));
+        }
+    }
+
+    /// Forgets conflicts that have grown old while no commits came, which would take them along: the
+    /// first commit after a pause finds no million of them.
+    pub(super) fn forget_old_conflicts(&self) {
+        while self.core.forget_some_conflicts(&mut hold(&self.staging).stage) {
+            // A lock taken again at once would keep the commits out.
+            self.wait_for_flush(FORGET_PAUSE);
+            if self.is_closing() {
+                return;
+            }
         }
     }
 

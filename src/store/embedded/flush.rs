@@ -32,6 +32,7 @@ pub(super) fn flush_loop(shared: &Shared, flusher: &Flusher) {
             *now = trouble.map(|trouble| trouble.to_string());
         }
         shared.flushed();
+        shared.forget_old_conflicts();
         shared.wait_for_flush(PAUSE);
     }
 }

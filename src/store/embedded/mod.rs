@@ -105,8 +105,8 @@ pub struct EmbeddedStats {
     pub log_bytes: u64,
     /// Bytes that the window holds, roughly.
     pub window_bytes: usize,
-    /// Bytes that the keys of conflicts take, roughly. They go with the next commits after they
-    /// are too old.
+    /// Bytes that the keys of conflicts take, roughly. They go with commits after they are too
+    /// old, or within seconds when none come.
     pub resolver_bytes: usize,
     /// Versions from the window's oldest batch to the newest: microseconds.
     pub window_span: u64,

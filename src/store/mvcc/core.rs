@@ -76,6 +76,13 @@ impl<B: Base> Core<B> {
         self.resolver_bytes.store(stage.resolver.bytes(), Ordering::Relaxed);
     }
 
+    /// Forgets some of them while no commits come. Whether there are more.
+    pub(crate) fn forget_some_conflicts(&self, stage: &mut Stage) -> bool {
+        let more = stage.resolver.expire_some(self.flush_limit());
+        self.resolver_bytes.store(stage.resolver.bytes(), Ordering::Relaxed);
+        more
+    }
+
     /// Below this no transaction may have its read version when `version` is the newest.
     fn floor(&self, version: u64) -> u64 {
         version.saturating_sub(self.span).max(self.oldest.load(Ordering::Acquire))

@@ -155,6 +155,12 @@ impl Resolver {
         self.expire(floor, usize::MAX);
     }
 
+    /// Forgets some of it, while no batches come. Whether there is more.
+    pub(crate) fn expire_some(&mut self, floor: u64) -> bool {
+        self.expire(floor, EXPIRE_STEP);
+        self.runs.front().is_some_and(|run| run.version <= floor)
+    }
+
     /// Keys and ranges held.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

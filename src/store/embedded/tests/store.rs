@@ -172,6 +172,17 @@ fn keys_of_conflicts_alone_fill_the_window_too_and_commits_wait_for_them_to_grow
 }
 
 #[test]
+fn conflicts_that_have_grown_old_are_forgotten_although_no_commit_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open_with(dir.path(), EmbeddedOptions { window_ms: 50, ..EmbeddedOptions::default() }).unwrap();
+    // More than one step forgets.
+    let write_conflicts = (0..5000).map(|number| one(&bytes(&format!("key {number}")))).collect();
+    commit(&engine, CommitRequest { write_conflicts, ..CommitRequest::default() }).unwrap();
+    assert!(engine.stats().resolver_bytes > 5000);
+    until("no commit comes, and they are gone", || engine.stats().resolver_bytes == 0);
+}
+
+#[test]
 fn a_store_that_closes_while_commits_wait_for_memory_finishes_them() {
     let dir = tempfile::tempdir().unwrap();
     // The window is full and stays so.
