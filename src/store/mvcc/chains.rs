@@ -87,14 +87,24 @@ impl Chains {
         self.find(key).map(|number| &slot(&self.slots, number).chain)
     }
 
-    /// The versions of a key, to be changed.
-    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Chain> {
+    /// The versions of a key, to be changed, and the number of its slot.
+    pub(super) fn get_mut(&mut self, key: &[u8]) -> Option<(u32, &mut Chain)> {
         let number = self.find(key)?;
-        self.slots.get_mut(number as usize)?.as_mut().map(|slot| &mut slot.chain)
+        self.slot_mut(number).map(|(_, chain)| (number, chain))
     }
 
-    /// Puts in a key that is not there.
-    pub(super) fn insert(&mut self, key: &Bytes, chain: Chain) {
+    /// Key and versions in a slot, if it is in use.
+    pub(super) fn slot(&self, number: u32) -> Option<(&Bytes, &Chain)> {
+        self.slots.get(number as usize)?.as_ref().map(|slot| (&slot.key, &slot.chain))
+    }
+
+    /// The same, versions to be changed.
+    pub(super) fn slot_mut(&mut self, number: u32) -> Option<(&Bytes, &mut Chain)> {
+        self.slots.get_mut(number as usize)?.as_mut().map(|slot| (&slot.key, &mut slot.chain))
+    }
+
+    /// Puts in a key that is not there; the number of its slot.
+    pub(super) fn insert(&mut self, key: &Bytes, chain: Chain) -> u32 {
         let used = Some(Slot { key: key.clone(), chain });
         let number = match self.free.pop() {
             Some(number) => {
@@ -112,18 +122,16 @@ impl Chains {
         let hash_of = |number: &u32| hasher.hash_one(&*slot(slots, *number).key);
         let hash = hasher.hash_one(&**key);
         self.index.part_mut(hash).insert_unique(hash, number, hash_of);
+        number
     }
 
-    /// Takes out a key, if it is there.
-    pub(super) fn remove(&mut self, key: &[u8]) {
-        let hash = self.hasher.hash_one(key);
-        let slots = &self.slots;
-        let Ok(entry) = self.index.part_mut(hash).find_entry(hash, |number| slot(slots, *number).key == key) else {
-            return;
-        };
-        let (number, _) = entry.remove();
-        self.order.remove(key);
-        *self.slots.get_mut(number as usize).expect("an indexed slot is a slot") = None;
+    /// Takes out the key in a slot, if it is in use.
+    pub(super) fn remove(&mut self, number: u32) {
+        let Some(Slot { key, .. }) = self.slots.get_mut(number as usize).and_then(Option::take) else { return };
+        let hash = self.hasher.hash_one(&*key);
+        let entry = self.index.part_mut(hash).find_entry(hash, |other| *other == number);
+        entry.expect("a slot in use is indexed").remove();
+        self.order.remove(&key);
         self.free.push(number);
         if self.order.is_empty() {
             // After a flood, its room is given back.

@@ -40,7 +40,9 @@ pub(crate) enum Found {
 #[derive(Debug, Default)]
 struct Record {
     version: u64,
-    keys: Vec<Bytes>,
+    /// Slots of the keys. One may have left, and another key have come to its slot, by the time that an old
+    /// record is read: all that one's versions are newer than the record.
+    keys: Vec<u32>,
     /// Begins of the cleared ranges that this batch was first to clear.
     cleared: Vec<Bytes>,
 }
@@ -123,25 +125,20 @@ impl Window {
         }
         let entry = Entry { version, value };
         let added = cost(key, &entry);
-        let replaced = match self.chains.get_mut(key) {
-            None => {
-                self.chains.insert(key, Chain { latest: entry, older: Vec::new() });
-                0
-            }
-            Some(chain) => {
+        let slot = match self.chains.get_mut(key) {
+            None => self.chains.insert(key, Chain { latest: entry, older: Vec::new() }),
+            Some((slot, chain)) => {
                 let before = std::mem::replace(&mut chain.latest, entry);
                 if before.version == version {
-                    cost(key, &before)
-                } else {
-                    chain.older.push(before);
-                    0
+                    self.bytes = self.bytes + added - cost(key, &before);
+                    return;
                 }
+                chain.older.push(before);
+                slot
             }
         };
-        self.bytes = self.bytes + added - replaced;
-        if replaced == 0 {
-            self.records.back_mut().expect("as above").keys.push(key.clone());
-        }
+        self.bytes += added;
+        self.records.back_mut().expect("as above").keys.push(slot);
     }
 
     /// Clears keys from `begin` to `end` in the batch that was begun last, after at most
@@ -251,8 +248,8 @@ impl Window {
     /// Undoes every batch after `version`.
     pub(crate) fn undo_after(&mut self, version: u64) {
         while let Some(record) = self.records.pop_back_if(|record| record.version > version) {
-            for key in &record.keys {
-                self.undo_key(key, record.version);
+            for slot in &record.keys {
+                self.undo_key(*slot, record.version);
             }
             for begin in &record.cleared {
                 self.drop_cleared(begin);
@@ -260,8 +257,8 @@ impl Window {
         }
     }
 
-    fn undo_key(&mut self, key: &Bytes, version: u64) {
-        let Some(chain) = self.chains.get_mut(key) else { return };
+    fn undo_key(&mut self, slot: u32, version: u64) {
+        let Some((key, chain)) = self.chains.slot_mut(slot) else { return };
         assert_eq!(chain.latest.version, version, "batches are undone newest first");
         self.bytes -= cost(key, &chain.latest);
         match chain.older.pop() {
@@ -271,12 +268,10 @@ impl Window {
                 // was durably changed again.
                 if self.records.front().is_none_or(|oldest| chain.latest.version < oldest.version) {
                     self.bytes -= cost(key, &chain.latest);
-                    self.chains.remove(key);
+                    self.chains.remove(slot);
                 }
             }
-            None => {
-                self.chains.remove(key);
-            }
+            None => self.chains.remove(slot),
         }
     }
 
@@ -291,7 +286,7 @@ impl Window {
         let mut keys = Vec::new();
         let mut ranges = Vec::new();
         for record in self.records.iter().rev().take_while(|record| record.version > version) {
-            keys.extend(record.keys.iter().cloned());
+            keys.extend(record.keys.iter().filter_map(|slot| self.chains.slot(*slot)).map(|(key, _)| key.clone()));
             for begin in &record.cleared {
                 if let Some(cleared) = self.cleared.get(begin) {
                     ranges.push((begin.clone(), cleared.end.clone()));
@@ -329,8 +324,9 @@ impl Window {
     ) -> Option<usize> {
         let record = self.records.get(number)?;
         let upto = record.keys.len().min(from + keys_max);
-        for key in record.keys.get(from..upto)? {
-            let Some(chain) = self.chains.get(key).filter(|chain| !chain.has_between(version, durable)) else {
+        for slot in record.keys.get(from..upto)? {
+            let Some((key, chain)) = self.chains.slot(*slot).filter(|(_, chain)| !chain.has_between(version, durable))
+            else {
                 continue;
             };
             if let Some(entry) = chain.at(version).filter(|entry| entry.version == record.version) {
@@ -370,8 +366,8 @@ impl Window {
             if keep == 0 {
                 self.records.pop_front();
             }
-            for key in gone {
-                self.evict_key(&key, version);
+            for slot in gone {
+                self.evict_key(slot, version);
             }
             if keys_max == 0 {
                 return true;
@@ -380,8 +376,8 @@ impl Window {
         false
     }
 
-    fn evict_key(&mut self, key: &Bytes, version: u64) {
-        let Some(chain) = self.chains.get_mut(key) else { return };
+    fn evict_key(&mut self, slot: u32, version: u64) {
+        let Some((key, chain)) = self.chains.slot_mut(slot) else { return };
         let old = chain.older.partition_point(|entry| entry.version <= version);
         let is_done = chain.latest.version <= version;
         // With a newer version there, the base may have been spared the newest old one: it
@@ -390,7 +386,7 @@ impl Window {
         self.bytes -= chain.older.drain(..drop).map(|entry| cost(key, &entry)).sum::<usize>();
         if is_done {
             self.bytes -= cost(key, &chain.latest);
-            self.chains.remove(key);
+            self.chains.remove(slot);
         }
     }
 }
