@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use escapement_sim::{
-    clock::{Claim, ClockEvent, ClockPlan, LeapPlan, NodePlan, TrueLeap},
-    store::FaultPlan,
+    clock::{Claim, ClockEvent, ClockFault, ClockPlan, LeapPlan, NodePlan, TrueLeap},
+    store::{Fault, FaultPlan, Switch},
 };
 use serde::{Deserialize, Serialize};
 
@@ -224,7 +224,6 @@ impl Plan {
     }
 
     fn fast_us_beyond(&self, node: &NodePlan) -> u64 {
-        use escapement_sim::clock::ClockFault;
         let claims = node.events.iter().filter_map(|event| match event.fault {
             ClockFault::Claim(claim) => Some(claim),
             _ => None,
@@ -264,7 +263,6 @@ impl Plan {
 
     /// Whether the rates of all clocks are within bounds, and no process is ever suspended.
     pub fn rates_in_bounds(&self) -> bool {
-        use escapement_sim::clock::ClockFault;
         let clocks = self.clock_plan();
         let is_fine = |node: &NodePlan| {
             let wild = node.drift_ppm.abs() > DRIFT_PPM_MAX || matches!(node.leap, LeapPlan::Early { .. });
@@ -295,6 +293,27 @@ impl Plan {
         2 * (session_lease_ms + member_lease_ms + rescan_ms) + life + 2 * work / slots.max(1) + SETTLE_MS
     }
 
+    /// The transaction that fires a task is in flight for at most so many milliseconds: each kind of
+    /// fault of the store that is planned and each strike can hold it up once, for as long as it
+    /// ever does, but for no longer than it is tried.
+    pub fn fire_ms_max(&self) -> u64 {
+        let store = self.store.faults.iter().map(|(fault, switch)| fire_held_ms(*fault, switch));
+        let strikes = self.strikes.iter().map(|strike| match &strike.what {
+            Nemesis::Clock { fault: ClockFault::Suspend { for_ms, .. }, .. } => *for_ms,
+            // Calls of clients.
+            Nemesis::SlowLink { .. }
+            | Nemesis::DuplicateCalls { .. }
+            | Nemesis::LostAnswers { .. }
+            | Nemesis::Clock { .. } => 0,
+            _ => strike.for_ms + RECONNECT_MS,
+        });
+        let clocks_differ = !self.clocks.is_empty()
+            || self.leap.is_some()
+            || self.strikes.iter().any(|strike| matches!(strike.what, Nemesis::Clock { .. }));
+        let clocks = if clocks_differ { SKEW_MS_MAX } else { 0 };
+        FIRE_MS + clocks + store.chain(strikes).map(|ms| ms.min(FIRE_TRIED_MS)).sum::<u64>()
+    }
+
     /// Strikes, work, wrong clocks and faults of the store: what there is to leave out.
     pub fn events(&self) -> usize {
         let work: usize = self.workloads.iter().map(|workload| workload.items().len()).sum();
@@ -307,6 +326,39 @@ const DRIFT_PPM_MAX: i32 = 500;
 /// Until connections are made anew, clocks are accepted again, and what was held up comes.
 const SETTLE_MS: u64 = 60_000;
 
+/// Longest that a firing is in flight when nothing holds it up.
+const FIRE_MS: u64 = crate::checkers::FIRE_MS;
+/// Longest that a transaction of a scheduler is tried, before it is given up and planned anew.
+const FIRE_TRIED_MS: u64 = 31_000;
+/// Backoffs of a transaction that fails now and then.
+const BACKOFF_MS: u64 = 2000;
+/// Until a client of the store has noticed a silence and is connected again.
+const RECONNECT_MS: u64 = 5000;
+/// By more than this no scheduler's clock is wrong that it acts by: 5 s, and what it takes to see it.
+const SKEW_MS_MAX: u64 = 7000;
+
+/// For how long a fault of the store holds up one firing at most.
+fn fire_held_ms(fault: Fault, switch: &Switch) -> u64 {
+    let spans = switch.during.iter().map(|span| span.until_ms - span.from_ms);
+    match fault {
+        Fault::Locked | Fault::Recovery | Fault::StorageUnavailable | Fault::CommitsUnavailable => {
+            spans.max().unwrap_or(0) + BACKOFF_MS
+        }
+        // Firing uses no watches and no tags, accepts no stale versions, and goes before batches.
+        Fault::BatchThrottled
+        | Fault::BatchStarved
+        | Fault::TagThrottled
+        | Fault::StaleReadVersion
+        | Fault::WatchLate
+        | Fault::WatchSpurious
+        | Fault::WatchLost
+        | Fault::WatchTooMany => 0,
+        // The only ones after which backoffs are long.
+        Fault::CommitProxyMemory | Fault::ReadVersionProxyMemory => FIRE_TRIED_MS,
+        _ => switch.hold_ms.1 + BACKOFF_MS,
+    }
+}
+
 fn named(kind: &str, count: u32) -> Vec<String> {
     (1..=count).map(|n| format!("{kind}-{n}")).collect()
 }
@@ -315,5 +367,43 @@ fn named(kind: &str, count: u32) -> Vec<String> {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario;
+
+    #[test]
+    fn a_firing_is_in_flight_for_as_long_as_the_plan_can_hold_it_up() {
+        let check = |change: fn(&mut Plan), expected_ms| {
+            let mut plan = scenario::plan("calm", 1).unwrap();
+            change(&mut plan);
+            assert_eq!(plan.fire_ms_max(), expected_ms, "{plan}");
+        };
+        fn with(plan: &mut Plan, fault: Fault, switch: Switch) {
+            plan.store = plan.store.clone().with(fault, switch);
+        }
+        fn strike(plan: &mut Plan, for_ms: u64, what: Nemesis) {
+            plan.strikes.push(Strike { at_ms: 1000, for_ms, what });
+        }
+        check(|_| {}, 1000);
+        check(|plan| with(plan, Fault::SlowCommit, Switch::chance(1).hold(5, 500)), 3500);
+        // After 30 s it is given up, and planned anew.
+        check(|plan| with(plan, Fault::StalledCommit, Switch::chance(1).hold(10_000, 50_000)), 32_000);
+        check(|plan| with(plan, Fault::Locked, Switch::during([(1000, 1100), (2000, 4000)])), 5000);
+        check(|plan| with(plan, Fault::WatchLate, Switch::chance(1).hold(10_000, 50_000)), 1000);
+        check(|plan| strike(plan, 3000, Nemesis::PartitionNode { node: STORE.into() }), 9000);
+        check(|plan| strike(plan, 3000, Nemesis::LostAnswers { ppm: 1 }), 1000);
+        check(
+            |plan| strike(plan, 0, Nemesis::Clock { node: "server-1".into(), fault: ClockFault::Step { by_us: 1 } }),
+            8000,
+        );
+        let both = |plan: &mut Plan| {
+            with(plan, Fault::SlowCommit, Switch::chance(1).hold(5, 500));
+            strike(plan, 3000, Nemesis::RollingRestart);
+        };
+        check(both, 11_500);
     }
 }

@@ -46,6 +46,7 @@ impl Story {
             rates_in_bounds: true,
             session_lease_ms: 1000,
             drain_ms_max: 1000,
+            fire_ms_max: 0,
             dead_queues: Vec::new(),
         };
         Self { header, events: Vec::new(), now: TrueTime::ZERO, version: 0, op: 0 }

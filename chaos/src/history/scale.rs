@@ -30,6 +30,10 @@ pub struct Header {
     pub session_lease_ms: u64,
     /// After everything has healed, all that is due is over within this many milliseconds.
     pub drain_ms_max: u64,
+    /// The transaction that fires a task may be in flight for as long as this, milliseconds, with all
+    /// that can hold it up while faults last.
+    #[serde(default)]
+    pub fire_ms_max: u64,
     /// Queues that stay without workers, and queues whose every task is poison.
     #[serde(default)]
     pub dead_queues: Vec<String>,

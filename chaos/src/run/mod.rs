@@ -162,6 +162,7 @@ fn header(plan: &Plan, tasks: bool, rows: bool) -> Header {
         rates_in_bounds: plan.rates_in_bounds(),
         session_lease_ms: plan.knobs.session_lease_ms,
         drain_ms_max: plan.drain_ms_max(),
+        fire_ms_max: plan.fire_ms_max(),
         dead_queues: vec![DEAD_QUEUE.to_owned(), "poison".to_owned()],
     }
 }

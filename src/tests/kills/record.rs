@@ -78,6 +78,7 @@ impl Record {
             rates_in_bounds: true,
             session_lease_ms,
             drain_ms_max: DRAIN_MS_MAX,
+            fire_ms_max: 0,
             dead_queues: Vec::new(),
         })
     }
