@@ -66,7 +66,7 @@ pub const fn scenario_of(bug: Bug) -> &'static str {
         Bug::LeaseByWallClock => "skew-step",
         Bug::FenceNotChecked | Bug::SessionExpiresEarly => "partition-halves",
         Bug::HandlersOutliveLease => "partition-one-way",
-        Bug::CompletionNotChecked => "suspend-resume",
+        Bug::CompletionNotChecked => "worker-late",
         Bug::SilentSessionKept => "worker-stopped",
         Bug::RetriedWithoutMarker | Bug::HintsTrusted | Bug::RepeatRefused => "unknown-commits",
         Bug::AcknowledgedEarly => "zombie-commit",

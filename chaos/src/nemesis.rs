@@ -107,6 +107,21 @@ pub enum Nemesis {
         /// How many, in millionths.
         ppm: u32,
     },
+    /// Streams of workers break, and what the worker said last is lost: its server never heard it.
+    LoseReports {
+        /// At how many of the workers' messages, in millionths.
+        ppm: u32,
+    },
+    /// Streams of workers break, and what the server said last is lost: its worker never heard it.
+    LoseOrders {
+        /// At how many of the servers' messages, in millionths.
+        ppm: u32,
+    },
+    /// Completions, credits and progress of workers arrive twice.
+    RepeatReports {
+        /// How many, in millionths.
+        ppm: u32,
+    },
     /// A process is gone, and is started again after the time.
     Kill {
         /// Which.
@@ -150,6 +165,9 @@ impl Nemesis {
         "slow-link",
         "duplicate-calls",
         "lost-answers",
+        "lose-reports",
+        "lose-orders",
+        "repeat-reports",
         "kill",
         "kill-after-commit",
         "pause",
@@ -177,6 +195,9 @@ impl Nemesis {
             Self::SlowLink { .. } => "slow-link",
             Self::DuplicateCalls { .. } => "duplicate-calls",
             Self::LostAnswers { .. } => "lost-answers",
+            Self::LoseReports { .. } => "lose-reports",
+            Self::LoseOrders { .. } => "lose-orders",
+            Self::RepeatReports { .. } => "repeat-reports",
             Self::Kill { .. } => "kill",
             Self::KillAfterCommit { .. } => "kill-after-commit",
             Self::Pause { .. } => "pause",
@@ -211,6 +232,9 @@ impl Nemesis {
             | Self::SlowNetwork { .. }
             | Self::DuplicateCalls { .. }
             | Self::LostAnswers { .. }
+            | Self::LoseReports { .. }
+            | Self::LoseOrders { .. }
+            | Self::RepeatReports { .. }
             | Self::RollingRestart
             | Self::RestartAll => Vec::new(),
         }

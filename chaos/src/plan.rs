@@ -12,6 +12,7 @@ use escapement_sim::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    history::Header,
     nemesis::{Nemesis, Strike},
     workload::Workload,
 };
@@ -62,6 +63,13 @@ pub struct Shape {
     pub clients: u32,
     /// Slots of each worker.
     pub slots: u32,
+    /// Workers that report only after their lease has run out, 0 to 3.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Settings of the schedulers.
@@ -153,11 +161,12 @@ impl Plan {
     /// # Errors
     /// Names the field that cannot.
     pub fn check(&self) -> Result<(), PlanError> {
-        let Shape { servers, workers, clients, slots } = self.shape;
+        let Shape { servers, workers, clients, slots, late } = self.shape;
         require((1..=5).contains(&servers), "shape.servers", &servers, "1 to 5")?;
         require((1..=20).contains(&workers), "shape.workers", &workers, "1 to 20")?;
         require((1..=10).contains(&clients), "shape.clients", &clients, "1 to 10")?;
         require((1..=1000).contains(&slots), "shape.slots", &slots, "1 to 1000")?;
+        require(late <= 3, "shape.late", &late, "0 to 3")?;
         require((1000..=86_400_000).contains(&self.safety_ms), "safety_ms", &self.safety_ms, "1 s to a day")?;
         self.store.check()?;
         let nodes = self.nodes();
@@ -172,12 +181,13 @@ impl Plan {
         Ok(())
     }
 
-    /// Names of all nodes: the store, servers, workers, clients.
+    /// Names of all nodes: the store, servers, workers, clients, late workers.
     pub fn nodes(&self) -> Vec<String> {
         let mut nodes = vec![STORE.to_owned()];
         nodes.extend(self.servers());
         nodes.extend(self.workers());
         nodes.extend(self.clients());
+        nodes.extend(named("late", self.shape.late));
         nodes
     }
 
@@ -279,7 +289,11 @@ impl Plan {
 
     /// Whether nothing ever goes wrong: all clocks are right, and nobody strikes.
     pub fn is_calm(&self) -> bool {
-        self.strikes.is_empty() && self.clocks.is_empty() && self.store.faults.is_empty() && self.leap.is_none()
+        self.shape.late == 0
+            && self.strikes.is_empty()
+            && self.clocks.is_empty()
+            && self.store.faults.is_empty()
+            && self.leap.is_none()
     }
 
     /// After everything has healed, all that is due is over within this many milliseconds: two
@@ -300,10 +314,13 @@ impl Plan {
         let store = self.store.faults.iter().map(|(fault, switch)| fire_held_ms(*fault, switch));
         let strikes = self.strikes.iter().map(|strike| match &strike.what {
             Nemesis::Clock { fault: ClockFault::Suspend { for_ms, .. }, .. } => *for_ms,
-            // Calls of clients.
+            // Calls of clients; what becomes of a worker's stream delays no transaction.
             Nemesis::SlowLink { .. }
             | Nemesis::DuplicateCalls { .. }
             | Nemesis::LostAnswers { .. }
+            | Nemesis::LoseReports { .. }
+            | Nemesis::LoseOrders { .. }
+            | Nemesis::RepeatReports { .. }
             | Nemesis::Clock { .. } => 0,
             _ => strike.for_ms + RECONNECT_MS,
         });
@@ -311,7 +328,7 @@ impl Plan {
             || self.leap.is_some()
             || self.strikes.iter().any(|strike| matches!(strike.what, Nemesis::Clock { .. }));
         let clocks = if clocks_differ { SKEW_MS_MAX } else { 0 };
-        FIRE_MS + clocks + store.chain(strikes).map(|ms| ms.min(FIRE_TRIED_MS)).sum::<u64>()
+        Header::FIRE_MS_MIN + clocks + store.chain(strikes).map(|ms| ms.min(FIRE_TRIED_MS)).sum::<u64>()
     }
 
     /// Strikes, work, wrong clocks and faults of the store: what there is to leave out.
@@ -326,8 +343,6 @@ const DRIFT_PPM_MAX: i32 = 500;
 /// Until connections are made anew, clocks are accepted again, and what was held up comes.
 const SETTLE_MS: u64 = 60_000;
 
-/// Longest that a firing is in flight when nothing holds it up.
-const FIRE_MS: u64 = crate::checkers::FIRE_MS;
 /// Longest that a transaction of a scheduler is tried, before it is given up and planned anew.
 const FIRE_TRIED_MS: u64 = 31_000;
 /// Backoffs of a transaction that fails now and then.

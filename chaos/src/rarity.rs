@@ -48,6 +48,8 @@ rarities! {
     ZombieCommit = "zombie-commit",
     /// A completion or an effect refused for its token.
     StaleTokenRefused = "stale-token-refused",
+    /// A completion that counted was sent again, as nobody had heard its verdict.
+    CompletionRepeated = "completion-repeated",
     /// A shard changed its owner while the process of the one before lived.
     TwoBelievedOwners = "two-believed-owners",
     /// An occurrence fired in a local time that is shown twice.
@@ -163,6 +165,8 @@ fn tasks(history: &History, counts: &mut Rarities) {
         .collect();
     for task in history.tasks().values() {
         let stale = task.verdicts.iter().filter(|(_, _, verdict)| verdict == "stale_token").count();
+        let repeated = task.verdicts.iter().filter(|(_, _, verdict)| verdict == "duplicate").count();
+        counts.count(Rarity::CompletionRepeated, repeated as u64);
         let refused = task.effects.iter().filter(|(_, _, accepted)| !accepted).count();
         counts.count(Rarity::StaleTokenRefused, (stale + refused) as u64);
         let lost = task.attempts.iter().filter(|row| row.outcome == "lease_expired").count();
@@ -246,6 +250,12 @@ mod tests {
                 story.effect("a", 1, false).verdict("a", 1, "stale_token");
             },
             &[(StaleTokenRefused, 2)],
+        );
+        check(
+            |story: &mut Story| {
+                story.verdict("a", 1, "duplicate");
+            },
+            &[(CompletionRepeated, 1)],
         );
         check(
             |story: &mut Story| {

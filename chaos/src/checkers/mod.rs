@@ -22,8 +22,6 @@ mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use order::FIRE_MS;
-
 use std::fmt;
 
 use serde::Serialize;

@@ -23,16 +23,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::Findings;
-use crate::history::{Change, History, TrueTime, What};
+use crate::history::{Change, Header, History, TrueTime, What};
 
 /// Longest way of an entry from its commit into memory, and by how much clocks may differ.
 const SEEN_AFTER: Duration = Duration::from_secs(2);
 /// The same where nobody heard of the commit: a rescan finds it.
 const SEEN_AFTER_UNHEARD: Duration = Duration::from_secs(30);
-/// Longest that a firing is in flight when nothing holds it up, milliseconds: some round trips, and
-/// some tries.
-pub(crate) const FIRE_MS: u64 = 1000;
-const FIRE: Duration = Duration::from_millis(FIRE_MS);
+/// Longest that a firing is in flight when nothing holds it up.
+const FIRE: Duration = Duration::from_millis(Header::FIRE_MS_MIN);
 /// Between two dispatches of a shard: longer, and its owner may not have read meanwhile.
 const PAUSE: Duration = Duration::from_secs(10);
 

@@ -110,10 +110,11 @@ impl Shrinker {
     fn simplify(&mut self, plan: Plan) -> Result<Plan, String> {
         let mut plan = plan;
         let rounder = |ms: u64| if ms >= 2000 { ms / 1000 * 1000 } else { ms };
-        let changes: [fn(&mut Plan); 9] = [
+        let changes: [fn(&mut Plan); 10] = [
             |plan| plan.shape.servers -= 1,
             |plan| plan.shape.workers -= 1,
             |plan| plan.shape.clients -= 1,
+            |plan| plan.shape.late = 0,
             |plan| plan.safety_ms = plan.safety_ms / 2 / 1000 * 1000,
             |plan| plan.safety_ms = plan.safety_ms / 1000 * 1000,
             |plan| plan.knobs = escapement_chaos::plan::Knobs { smear: plan.knobs.smear, ..Default::default() },

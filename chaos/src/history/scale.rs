@@ -39,6 +39,12 @@ pub struct Header {
     pub dead_queues: Vec<String>,
 }
 
+impl Header {
+    /// Least value of [`Header::fire_ms_max`] that counts, milliseconds: some round trips and some
+    /// tries, when nothing holds a firing up.
+    pub const FIRE_MS_MIN: u64 = 1000;
+}
+
 /// What a source of histories can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sees {

@@ -10,11 +10,13 @@
 mod clients;
 mod ending;
 mod handlers;
+mod late;
 mod log;
 mod logs;
 mod network;
 mod relay;
 mod rows;
+mod streams;
 mod strikes;
 mod tally;
 mod world;

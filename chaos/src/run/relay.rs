@@ -32,10 +32,17 @@ pub(super) fn is_meddling(fault: &Nemesis) -> bool {
     matches!(fault, Nemesis::SlowLink { .. } | Nemesis::DuplicateCalls { .. } | Nemesis::LostAnswers { .. })
 }
 
+/// Whether this fault is one that a worker's relay does.
+pub(super) fn is_breaking(fault: &Nemesis) -> bool {
+    matches!(fault, Nemesis::LoseReports { .. } | Nemesis::LoseOrders { .. } | Nemesis::RepeatReports { .. })
+}
+
 /// What all relays do to the calls that pass through them.
 #[derive(Debug)]
 pub(super) struct Meddling {
     rng: Rng,
+    /// For the streams of workers.
+    streams: Rng,
     state: Mutex<State>,
 }
 
@@ -43,6 +50,9 @@ pub(super) struct Meddling {
 struct State {
     duplicates_ppm: u32,
     lost_ppm: u32,
+    lost_reports_ppm: u32,
+    lost_orders_ppm: u32,
+    repeats_ppm: u32,
     slow_ms: BTreeMap<(String, String), u64>,
     hits: BTreeMap<&'static str, u64>,
 }
@@ -57,18 +67,20 @@ struct Fate {
 
 impl Meddling {
     pub(super) fn new(seed: u64) -> Self {
-        Self { rng: fork(seed, "relays"), state: Mutex::default() }
+        Self { rng: fork(seed, "relays"), streams: fork(seed, "streams"), state: Mutex::default() }
     }
 
     /// From now on these faults are going on.
     pub(super) fn set<'a>(&self, active: impl Iterator<Item = &'a Nemesis>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.duplicates_ppm, state.lost_ppm) = (0, 0);
-        state.slow_ms.clear();
+        *state = State { hits: std::mem::take(&mut state.hits), ..State::default() };
         for fault in active {
             match fault {
                 Nemesis::DuplicateCalls { ppm } => state.duplicates_ppm = state.duplicates_ppm.max(*ppm),
                 Nemesis::LostAnswers { ppm } => state.lost_ppm = state.lost_ppm.max(*ppm),
+                Nemesis::LoseReports { ppm } => state.lost_reports_ppm = state.lost_reports_ppm.max(*ppm),
+                Nemesis::LoseOrders { ppm } => state.lost_orders_ppm = state.lost_orders_ppm.max(*ppm),
+                Nemesis::RepeatReports { ppm } => state.repeats_ppm = state.repeats_ppm.max(*ppm),
                 Nemesis::SlowLink { from, to, ms } => drop(state.slow_ms.insert((from.clone(), to.clone()), *ms)),
                 _ => {}
             }
@@ -78,6 +90,30 @@ impl Meddling {
     /// How often each was done.
     pub(super) fn hits(&self) -> BTreeMap<&'static str, u64> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).hits.clone()
+    }
+
+    /// Whether a worker's stream breaks at this message of the worker.
+    pub(super) fn loses_report(&self) -> bool {
+        self.strikes("lost-report", |state| state.lost_reports_ppm)
+    }
+
+    /// Whether it breaks at this message of the server, whose loss has this name.
+    pub(super) fn loses_order(&self, name: &'static str) -> bool {
+        self.strikes(name, |state| state.lost_orders_ppm)
+    }
+
+    /// Whether this message of a worker arrives twice.
+    pub(super) fn repeats_report(&self) -> bool {
+        self.strikes("repeated-report", |state| state.repeats_ppm)
+    }
+
+    fn strikes(&self, name: &'static str, ppm: impl Fn(&State) -> u32) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let struck = self.streams.u32() % 1_000_000 < ppm(&state);
+        if struck {
+            *state.hits.entry(name).or_default() += 1;
+        }
+        struck
     }
 
     fn fate(&self, from: &str, to: &str) -> Fate {

@@ -23,7 +23,9 @@ pub(super) type Counts = BTreeMap<String, u64>;
 pub fn fault_names() -> Vec<String> {
     let nemeses = Nemesis::KINDS.iter().map(|kind| (*kind).to_owned());
     let store = Fault::ALL.iter().filter(|fault| !UNUSED.contains(fault)).map(|fault| store_name(*fault));
-    let meddling = ["duplicated-call", "lost-answer", "slow-call"].map(str::to_owned);
+    let calls = ["duplicated-call", "lost-answer", "slow-call"];
+    let streams = ["lost-report", "lost-assignment", "lost-verdict", "lost-order", "repeated-report"];
+    let meddling = calls.into_iter().chain(streams).map(str::to_owned);
     let clocks = CLOCKS.iter().map(|name| (*name).to_owned());
     nemeses.chain(store).chain(meddling).chain(clocks).collect()
 }

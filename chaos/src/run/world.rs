@@ -35,6 +35,7 @@ use super::{
     log::Log,
     network::Network,
     relay::{self, Meddling},
+    streams::StreamRelay,
 };
 use crate::{
     history::{NodeChange, What},
@@ -44,7 +45,7 @@ use crate::{
 
 const PORT: u16 = 7250;
 const STORE_PORT: u16 = 7251;
-/// Where a client's own relay to the first server listens.
+/// Where the own relay of a client or a worker to the first server listens.
 const RELAY_PORT: u16 = 7300;
 /// A process that ended by itself is started again after this long, as a service manager does.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -158,6 +159,10 @@ impl World {
                 let _ = world.exits.send((name, generation)).await;
             }),
             Some("worker") => node.spawn(async move { world.work(name).await }),
+            Some("late") => {
+                let servers = self.plan.servers().iter().map(|server| endpoint(server)).collect();
+                node.spawn(async move { world.work_late(name, servers).await })
+            }
             Some("client") => node.spawn(async move { world.relays(&name).await }),
             _ => {
                 let store = self.store.clone();
@@ -264,15 +269,15 @@ impl World {
     async fn work(self: Arc<Self>, node: String) {
         let handle = Arc::new(Mutex::new(None));
         let seat = Seat { world: Arc::clone(&self), node: node.clone(), handle: Arc::clone(&handle) };
-        let servers = self.plan.servers();
-        let mut builder = Worker::builder(endpoint(&servers[0]))
+        let servers = self.ways_of(&node);
+        let mut builder = Worker::builder(servers[0].clone())
             .name(node.clone())
             .concurrency(self.plan.shape.slots)
             .cancel_grace(Duration::from_secs(1))
             .clock(self.clocks.of(&node))
             .rng(Rng::from_entropy());
         for server in &servers[1..] {
-            builder = builder.or_endpoint(endpoint(server));
+            builder = builder.or_endpoint(server.clone());
         }
         let (world, worker) = (Arc::clone(&self), node.clone());
         builder = builder.on_verdict(move |id, token, verdict| {
@@ -287,6 +292,22 @@ impl World {
         *lock(&handle) = Some(builder.build().expect("a valid worker").start());
         // It never ends by itself: a kill ends it, and drops the handle.
         std::future::pending::<()>().await;
+    }
+
+    /// Where a worker connects to, for each server: its own relay where streams are meddled with,
+    /// which begins to listen.
+    fn ways_of(&self, worker: &str) -> Vec<String> {
+        let breaks = self.plan.strikes.iter().any(|strike| relay::is_breaking(&strike.what));
+        let servers = self.plan.servers();
+        let ways = servers.iter().zip(RELAY_PORT..).map(|(server, port)| {
+            if !breaks {
+                return endpoint(server);
+            }
+            let relay = StreamRelay::new(endpoint(server), Arc::clone(&self.meddling));
+            tokio::spawn(relay.serve(SocketAddr::from((address(worker), port))));
+            format!("http://{}:{port}", address(worker))
+        });
+        ways.collect()
     }
 
     /// On a client's node, before each server: where calls are meddled with.
@@ -324,13 +345,14 @@ fn endpoint(server: &str) -> String {
 }
 
 /// Addresses tell at a glance what a node is: servers in 10.0.0.0/24, workers in 10.0.1.0/24,
-/// clients in 10.0.2.0/24, the store in 10.0.9.0/24.
+/// clients in 10.0.2.0/24, late workers in 10.0.3.0/24, the store in 10.0.9.0/24.
 fn address(name: &str) -> Ipv4Addr {
     let (kind, number) = name.split_once('-').unwrap_or((name, "1"));
     let net = match kind {
         "server" => 0,
         "worker" => 1,
         "client" => 2,
+        "late" => 3,
         _ => 9,
     };
     Ipv4Addr::new(10, 0, net, number.parse().unwrap_or(1))

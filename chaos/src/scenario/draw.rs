@@ -76,8 +76,13 @@ impl Draw {
     /// A cluster with some of every ordinary work, and nothing wrong.
     pub(super) fn base(&self) -> Plan {
         let dice = self.dice("shape");
-        let shape =
-            Shape { servers: 2, workers: dice.u32(2, 4), clients: dice.u32(1, 3), slots: dice.pick(&[5, 20, 40]) };
+        let shape = Shape {
+            servers: 2,
+            workers: dice.u32(2, 4),
+            clients: dice.u32(1, 3),
+            slots: dice.pick(&[5, 20, 40]),
+            late: 0,
+        };
         let safety_ms = dice.between(20_000, 40_000);
         Plan {
             seed: self.seed,

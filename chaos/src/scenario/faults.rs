@@ -71,6 +71,27 @@ pub(super) fn worker_stopped(draw: &Draw) -> Plan {
     plan
 }
 
+pub(super) fn worker_late(draw: &Draw) -> Plan {
+    let mut plan = draw.base();
+    plan.shape.late = draw.dice("late").u32(1, 2);
+    plan
+}
+
+pub(super) fn stream_breaks(draw: &Draw) -> Plan {
+    let mut plan = draw.base();
+    draw.strike(&mut plan, 4, broken_streams);
+    plan
+}
+
+/// What goes wrong with the streams of workers.
+pub(super) fn broken_streams(dice: &Dice, _: &Plan) -> Nemesis {
+    match dice.below(3) {
+        0 => Nemesis::LoseReports { ppm: dice.u32(5000, 200_000) },
+        1 => Nemesis::LoseOrders { ppm: dice.u32(5000, 200_000) },
+        _ => Nemesis::RepeatReports { ppm: dice.u32(50_000, 1_000_000) },
+    }
+}
+
 pub(super) fn store_recovery(draw: &Draw) -> Plan {
     let mut plan = draw.base();
     let (dice, part) = (draw.dice("recovery"), plan.safety_ms / 4);

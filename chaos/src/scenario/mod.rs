@@ -39,6 +39,16 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario { name: "worker-stopped", about: "workers are killed and stopped", make: faults::worker_stopped },
     Scenario {
+        name: "worker-late",
+        about: "a worker reports what it did after its lease has run out",
+        make: faults::worker_late,
+    },
+    Scenario {
+        name: "stream-breaks",
+        about: "streams of workers break and lose what was said last, or say things twice",
+        make: faults::stream_breaks,
+    },
+    Scenario {
         name: "store-recovery",
         about: "the database recovers, and its node dies",
         make: faults::store_recovery,

@@ -8,10 +8,10 @@ use escapement_sim::{
 
 use super::{
     draw::{Dice, Draw, LEAP_MIDNIGHT, ORDINARY},
-    faults::{drifting, halves, honest, machine, one_way, shifted},
+    faults::{broken_streams, drifting, halves, honest, machine, one_way, shifted},
 };
 use crate::{
-    nemesis::Nemesis,
+    nemesis::{Nemesis, Strike},
     plan::{Plan, STORE},
     shift::Shift,
     workload::WorkloadKind,
@@ -31,7 +31,22 @@ pub(super) fn swarm(draw: &Draw) -> Plan {
     }
     let strikes = dice.below(9);
     draw.strike(&mut plan, strikes, anything);
+    streams(draw, &mut plan);
     plan
+}
+
+/// Streams of workers break beside all that, and a worker may be late.
+fn streams(draw: &Draw, plan: &mut Plan) {
+    let dice = draw.dice("streams");
+    if dice.one_in(3) {
+        plan.shape.late = 1;
+    }
+    let strikes = if dice.one_in(2) { dice.between(1, 3) } else { 0 };
+    for _ in 0..strikes {
+        let at_ms = dice.between(1000, plan.safety_ms / 2);
+        let (for_ms, what) = (dice.between(1000, plan.safety_ms / 2), broken_streams(&dice, plan));
+        plan.strikes.push(Strike { at_ms, for_ms, what });
+    }
 }
 
 /// Each kind of work is there or not, more of it or less.
