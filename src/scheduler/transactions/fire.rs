@@ -92,11 +92,15 @@ async fn body(
     let mut values = tx.get_many(keys).await?;
     let entries = values.split_off(shards.len());
     ownership.check(&shards, &values)?;
+    let mut leases = fetch_leases(tx, requests, &entries).await?.into_iter();
 
     let mut gate = Gate::default();
     let mut steps = Vec::with_capacity(requests.len());
     for (request, entry) in requests.iter().zip(entries) {
-        let step = step(tx, request, entry.as_ref(), now, maybe_committed, &mut gate).await;
+        let step = match entry {
+            Some(entry) => step(tx, request, &entry, now, &mut gate).await,
+            None => found_lease(request, leases.next().flatten().as_ref(), now, maybe_committed),
+        };
         steps.push(isolated(request.id, step)?.unwrap_or(Step::Done(FireOutcome::Unreadable)));
     }
     fetch_payloads(tx, &mut steps).await?;
@@ -112,17 +116,8 @@ enum Step {
     Done(FireOutcome),
 }
 
-async fn step(
-    tx: &Transaction,
-    request: &FireRequest,
-    entry: Option<&Bytes>,
-    now: Timestamp,
-    maybe_committed: bool,
-    gate: &mut Gate,
-) -> Body<Step> {
-    let Some(entry) = entry.map(DueEntry::decode).transpose()? else {
-        return found_lease(tx, request, now, maybe_committed).await;
-    };
+async fn step(tx: &Transaction, request: &FireRequest, entry: &Bytes, now: Timestamp, gate: &mut Gate) -> Body<Step> {
+    let entry = DueEntry::decode(entry)?;
     if entry.deadline.is_some_and(|deadline| deadline < now) {
         fail_by_deadline(tx, &request.stream, request.due, request.id, &entry, now).await?;
         return Ok(Step::Done(FireOutcome::DeadlinePassed));
@@ -196,12 +191,27 @@ fn finish(tx: &Transaction, request: &FireRequest, step: Step) -> Body<FireOutco
     })
 }
 
+/// Leases of the tasks whose entries are gone, all at once: after an unknown commit that may be the
+/// whole batch, and one read after the other would outlast the version that they are read at, in
+/// every try.
+async fn fetch_leases(
+    tx: &Transaction,
+    requests: &[FireRequest],
+    entries: &[Option<Bytes>],
+) -> Body<Vec<Option<Bytes>>> {
+    let gone = requests.iter().zip(entries).filter(|(_, entry)| entry.is_none());
+    let keys: Vec<_> = gone.map(|(request, _)| keyspace::lease(request.stream.shard, request.id)).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(tx.get_many(keys).await?)
+}
+
 /// What became of an entry that is gone. After an unknown commit it may be the lease that an
 /// earlier try of this very batch wrote, known by its session and by the instant, which were
 /// fixed before the first try; or that of an earlier batch that was given up.
-async fn found_lease(tx: &Transaction, request: &FireRequest, now: Timestamp, maybe_committed: bool) -> Body<Step> {
-    let key = keyspace::lease(request.stream.shard, request.id);
-    let lease = super::read_record::<Lease>(tx, key).await?;
+fn found_lease(request: &FireRequest, lease: Option<&Bytes>, now: Timestamp, maybe_committed: bool) -> Body<Step> {
+    let lease = lease.map(Lease::decode).transpose()?;
     Ok(match lease {
         Some(lease)
             if maybe_committed
