@@ -255,7 +255,8 @@ pub trait Transact: Send + Sync + fmt::Debug {
     /// [`Transact::on_error`] and [`Transact::reset`] may be called.
     fn commit(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Version of the commit; 2021 if nothing was written.
+    /// Version of the last commit that succeeded; 2021 if there was none, or it wrote nothing. As in
+    /// FoundationDB, what fails, is cancelled, reset or tried again afterwards does not change it.
     fn committed_version(&self) -> Result<Version, StoreError>;
 
     /// Versionstamp of the commit; to be asked for before the commit, resolves after it.

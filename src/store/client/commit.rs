@@ -64,7 +64,7 @@ impl ClientTransaction {
         {
             let mut state = self.lock();
             if Arc::ptr_eq(&state.epoch, &epoch) {
-                state.phase = Phase::Committed(receipt);
+                state.committed = receipt.map(|receipt| receipt.version);
             }
         }
         let stamp = receipt.map(|receipt| receipt.versionstamp());

@@ -40,7 +40,7 @@ use tokio::sync::oneshot;
 use self::{epoch::Epoch, overlay::Overlay, ranges::Conflicts, settings::Settings, watches::Watches};
 use super::{
     ConflictKind, KeySelector, MutationKind, RangeOptions, RangePage, StoreError, Transact, TransactionOption, Version,
-    Versionstamp, engine::CommitReceipt, engine::Engine, metrics::KindMetrics,
+    Versionstamp, engine::Engine, metrics::KindMetrics,
 };
 use crate::{clock::SharedClock, rng::Rng};
 
@@ -68,10 +68,8 @@ impl fmt::Debug for ClientTransaction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The commit has begun, and may have failed.
+    /// The commit has begun, and may have ended.
     Committing,
-    /// Committed; `None` if there was nothing to write.
-    Committed(Option<CommitReceipt>),
 }
 
 type StampSender = oneshot::Sender<Result<Versionstamp, StoreError>>;
@@ -97,6 +95,8 @@ struct State {
     created: Monotonic,
     retries: u64,
     backoff: Duration,
+    /// Version of the last commit that succeeded, if it wrote anything. Of all lives.
+    committed: Option<Version>,
 }
 
 impl State {
@@ -116,6 +116,7 @@ impl State {
             created,
             retries: 0,
             backoff: BACKOFF_MIN,
+            committed: None,
         }
     }
 
@@ -125,7 +126,8 @@ impl State {
 
     /// Starts another life; what is under way in this one ends with 1025.
     fn replace(&mut self, next: Self) {
-        let old = std::mem::replace(self, next);
+        let committed = self.committed;
+        let old = std::mem::replace(self, Self { committed, ..next });
         let error = StoreError::new(StoreError::TRANSACTION_CANCELLED);
         old.epoch.end(error);
     }
@@ -279,11 +281,7 @@ impl Transact for ClientTransaction {
     }
 
     fn committed_version(&self) -> Result<Version, StoreError> {
-        match self.lock().phase {
-            Phase::Committed(Some(receipt)) => Ok(receipt.version),
-            Phase::Committed(None) => Err(StoreError::new(StoreError::NO_COMMIT_VERSION)),
-            Phase::Open | Phase::Committing => Err(StoreError::with(StoreError::NO_COMMIT_VERSION, "not committed")),
-        }
+        self.lock().committed.ok_or_else(|| StoreError::new(StoreError::NO_COMMIT_VERSION))
     }
 
     fn versionstamp(&self) -> BoxFuture<'static, Result<Versionstamp, StoreError>> {

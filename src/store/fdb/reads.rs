@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use escapement_engine::Monotonic;
 use escapement_fdb_client::foundationdb::{
-    FdbResult, RangeOption, Transaction, future::FdbValues, options::StreamingMode as Native,
+    FdbResult, RangeOption, Transaction,
+    future::FdbValues,
+    options::{StreamingMode as Native, TransactionOption as NativeOption},
 };
 use futures_util::{
     FutureExt as _, TryFutureExt as _,
@@ -98,7 +100,7 @@ impl FdbTransaction {
     }
 
     pub(super) async fn read_key(&self, selector: KeySelector, snapshot: bool) -> Result<Bytes, StoreError> {
-        self.find(&Place::of(selector)?, snapshot).await
+        self.find(&Place::of(selector)?, Reads::of(snapshot)).await
     }
 
     pub(super) async fn read_range(&self, range: RangeOptions, snapshot: bool) -> Result<RangePage, StoreError> {
@@ -110,9 +112,9 @@ impl FdbTransaction {
         }
         // A page that stops early does not depend on where its far end lies, so that one is found
         // without conflicts, and those there are, are added afterwards.
-        let adds = !snapshot && self.enter(|_, state| state.settings.snapshots_see_alike())?;
-        let first = if begin.is_bound() { begin.key.clone() } else { self.find(&begin, snapshot || adds).await? };
-        let beyond = if end.is_bound() { end.key.clone() } else { self.find(&end, snapshot || adds).await? };
+        let finds = if snapshot { Reads::Snapshot } else { Reads::Unnoted };
+        let first = if begin.is_bound() { begin.key.clone() } else { self.find(&begin, finds).await? };
+        let beyond = if end.is_bound() { end.key.clone() } else { self.find(&end, finds).await? };
         let page = if first < beyond {
             let (first, beyond) = (self.prefix.key(&first), self.prefix.key(&beyond));
             let mut native = RangeOption::from((&*first, &*beyond));
@@ -120,11 +122,11 @@ impl FdbTransaction {
             native.target_bytes = target_bytes;
             native.reverse = reverse;
             native.mode = native_mode(mode);
-            self.page(&native, snapshot).await?
+            self.page(&native, Reads::of(snapshot)).await?
         } else {
             self.enter(|_, _| RangePage::default())?
         };
-        if adds {
+        if !snapshot {
             for (from, to) in selector_conflicts((&begin, &first), (&end, &beyond), page.more, reverse) {
                 self.note_conflict(from, to, ConflictKind::Read)?;
             }
@@ -134,7 +136,7 @@ impl FdbTransaction {
 
     /// The key at a place, among the keys under the prefix. Reads the rows that it counts, which
     /// notes the same conflicts as the client's own `get_key`, but never beyond the prefix.
-    async fn find(&self, place: &Place, snapshot: bool) -> Result<Bytes, StoreError> {
+    async fn find(&self, place: &Place, reads: Reads) -> Result<Bytes, StoreError> {
         let (Scan { mut begin, mut end, rows_max, reverse, .. }, otherwise) = place.scan();
         let mut left = rows_max;
         while left > 0 && begin < end {
@@ -143,7 +145,7 @@ impl FdbTransaction {
             native.limit = Some(left);
             native.reverse = reverse;
             native.mode = Native::Exact;
-            let RangePage { mut rows, more } = self.page(&native, snapshot).await?;
+            let RangePage { mut rows, more } = self.page(&native, reads).await?;
             left -= rows.len();
             let Some((last, _)) = rows.pop() else { break };
             if left == 0 {
@@ -163,14 +165,37 @@ impl FdbTransaction {
         Ok(otherwise)
     }
 
-    async fn page(&self, range: &RangeOption<'_>, snapshot: bool) -> Result<RangePage, StoreError> {
+    async fn page(&self, range: &RangeOption<'_>, reads: Reads) -> Result<RangePage, StoreError> {
         let (reading, read) = self.enter(|tx, state| {
+            // The client takes up calls in their order, so this is for the one read.
+            let lets_see = reads == Reads::Unnoted && !state.settings.snapshots_see_alike();
+            if lets_see {
+                tx.set_option(NativeOption::SnapshotRywEnable).map_err(store_error)?;
+            }
             // Pages are asked for one by one, so each is the first.
-            let read = tx.get_range(range, 1, snapshot);
-            (state.reading(tx, true), read)
-        })?;
+            let read = tx.get_range(range, 1, reads != Reads::Conflicting);
+            if lets_see {
+                tx.set_option(NativeOption::SnapshotRywDisable).map_err(store_error)?;
+            }
+            Ok::<_, StoreError>((state.reading(tx, true), read))
+        })??;
         let values = self.measured(reading, read).await?;
         Ok(RangePage { rows: rows(&self.prefix, &values), more: values.more() })
+    }
+}
+
+/// How rows are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Conflicting,
+    Snapshot,
+    /// Without conflicts, and yet with own writes wherever [`Reads::Conflicting`] has them.
+    Unnoted,
+}
+
+impl Reads {
+    fn of(snapshot: bool) -> Self {
+        if snapshot { Self::Snapshot } else { Self::Conflicting }
     }
 }
 

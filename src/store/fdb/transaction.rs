@@ -56,7 +56,7 @@ enum Phase {
     Committing,
     /// The commit failed; `on_error` goes on from it.
     Failed(TransactionCommitError),
-    Committed(TransactionCommitted, Option<Version>),
+    Committed(TransactionCommitted),
     /// The backoff has it.
     BackingOff,
     /// Nobody: its commit failed for good. To the client it is still being committed.
@@ -80,6 +80,8 @@ pub(super) struct State {
     /// Whether anything was written that reads would see.
     pub(super) has_written: bool,
     age: Age,
+    /// Version of the last commit that succeeded, if it wrote anything. Of all lives.
+    committed: Option<Version>,
 }
 
 pub(super) fn store_error(error: FdbError) -> StoreError {
@@ -200,27 +202,21 @@ impl FdbTransaction {
             error = epoch.ended() => return Err(error),
             outcome = commit => outcome,
         };
-        let (phase, result) = match outcome {
-            Ok(committed) => {
-                // -1: there was nothing to write.
-                let version = committed.committed_version().ok().and_then(|version| u64::try_from(version).ok());
-                if version.is_some() {
-                    self.metrics.commit.record(self.clock.monotonic().since(started));
-                }
-                (Phase::Committed(committed, version.map(Version)), Ok(()))
-            }
-            Err(failed) => {
-                let error = store_error(*failed);
-                (Phase::Failed(failed), Err(error))
-            }
-        };
+        // -1: there was nothing to write.
+        let version = outcome.as_ref().ok().and_then(|committed| committed.committed_version().ok());
+        let version = version.and_then(|version| u64::try_from(version).ok()).map(Version);
+        if version.is_some() {
+            self.metrics.commit.record(self.clock.monotonic().since(started));
+        }
+        let result = outcome.as_ref().map(|_| ()).map_err(|failed| store_error(**failed));
         let mut state = self.lock();
         if Arc::ptr_eq(&state.epoch, &epoch) {
-            state.phase = phase;
             if result.is_ok() {
                 // The watches live on, whatever becomes of this life.
                 state.watches = Arc::default();
+                state.committed = version;
             }
+            state.phase = outcome.map_or_else(Phase::Failed, Phase::Committed);
         }
         result
     }
@@ -288,7 +284,8 @@ impl Phase {
 impl State {
     fn new(phase: Phase, settings: Settings, age: Age) -> Self {
         let (epoch, watches) = (Arc::default(), Arc::default());
-        Self { phase, epoch, settings, watches, has_read: false, has_asked: false, has_written: false, age }
+        let (has_read, has_asked, has_written) = (false, false, false);
+        Self { phase, epoch, settings, watches, has_read, has_asked, has_written, age, committed: None }
     }
 
     fn while_open<T>(&mut self, start: impl FnOnce(&fdb::Transaction, &mut State) -> T) -> Option<T> {
@@ -309,7 +306,8 @@ impl State {
 
     /// Starts another life; what is under way in this one ends with 1025.
     fn replace(&mut self, next: Self) {
-        let old = std::mem::replace(self, next);
+        let committed = self.committed;
+        let old = std::mem::replace(self, Self { committed, ..next });
         let error = StoreError::new(StoreError::TRANSACTION_CANCELLED);
         old.epoch.end(error.clone());
         old.watches.end(error);
@@ -325,10 +323,13 @@ impl Transact for FdbTransaction {
                 "reads of own writes can be switched off only before the first read or write",
             ));
         }
-        // The client counts a tag twice that it is told twice.
-        if let TransactionOption::Tag(tag) = &option
-            && state.settings.request.tags.contains(tag)
-        {
+        // The client counts both of these, and counts them twice when it is told twice.
+        let is_set = match &option {
+            TransactionOption::Tag(tag) => state.settings.request.tags.contains(tag),
+            TransactionOption::SnapshotRywDisable => !state.settings.snapshot_sees_writes,
+            _ => false,
+        };
+        if is_set {
             return Ok(());
         }
         // The client notes a wrong value for later; this refuses it now.
@@ -415,11 +416,7 @@ impl Transact for FdbTransaction {
     }
 
     fn committed_version(&self) -> Result<Version, StoreError> {
-        match &self.lock().phase {
-            Phase::Committed(_, Some(version)) => Ok(*version),
-            Phase::Committed(_, None) => Err(StoreError::new(StoreError::NO_COMMIT_VERSION)),
-            _ => Err(StoreError::with(StoreError::NO_COMMIT_VERSION, "not committed")),
-        }
+        self.lock().committed.ok_or_else(|| StoreError::new(StoreError::NO_COMMIT_VERSION))
     }
 
     fn versionstamp(&self) -> BoxFuture<'static, Result<Versionstamp, StoreError>> {
@@ -458,7 +455,7 @@ impl Transact for FdbTransaction {
                 Phase::Open(tx)
             }
             Phase::Failed(failed) => Phase::Open(failed.reset()),
-            Phase::Committed(committed, _) => Phase::Open(committed.reset()),
+            Phase::Committed(committed) => Phase::Open(committed.reset()),
             Phase::Committing | Phase::BackingOff | Phase::GivenUp | Phase::Ended(_) => Phase::of(self.db.create_trx()),
         };
         state.replace(State::new(phase, Settings::default(), Age::new(self.clock.monotonic())));

@@ -71,15 +71,34 @@ fn priorities_tags_and_lock_awareness_reach_the_engine_and_end_with_a_retry() {
     }
     get(&tx, "a").unwrap();
     tx.set("a", "").unwrap();
-    it.engine.inner().commit_faults.push_back(reference::CommitFault::Fails(StoreError::NOT_COMMITTED));
+    it.engine.inner().commit_faults.push_back(reference::CommitFault::AppliesAndFails(StoreError::NOT_COMMITTED));
     let conflict = commit(&tx).unwrap_err();
     now(tx.raw().on_error(conflict)).unwrap();
     get(&tx, "a").unwrap();
-    let requests = &it.engine.inner().version_requests;
-    let [first, second] = &requests[..] else { panic!("two tries") };
+    tx.set("a", "").unwrap();
+    commit(&tx).unwrap();
+    let inner = it.engine.inner();
+    let [first, second] = &inner.version_requests[..] else { panic!("two tries") };
     assert!(first.batch_priority && !first.immediate && first.causal_read_risky && first.lock_aware);
     assert_eq!(first.tags, ["scan"]);
     assert!(!second.batch_priority && second.tags.is_empty());
+    let lock_aware: Vec<bool> = inner.requests.iter().map(|commit| commit.lock_aware).collect();
+    assert_eq!(lock_aware, [true, false], "the commit says so, too");
+}
+
+#[test]
+fn of_several_priorities_the_last_counts() {
+    let it = setup(&[]);
+    let (batch, immediate) = (TransactionOption::PriorityBatch, TransactionOption::PrioritySystemImmediate);
+    for options in [[batch.clone(), immediate.clone()], [immediate, batch]] {
+        let tx = it.db.begin();
+        options.into_iter().for_each(|option| tx.raw().set_option(option).unwrap());
+        get(&tx, "a").unwrap();
+    }
+    let inner = it.engine.inner();
+    let asked: Vec<_> =
+        inner.version_requests.iter().map(|request| (request.batch_priority, request.immediate)).collect();
+    assert_eq!(asked, [(false, true), (true, false)]);
 }
 
 #[test]

@@ -47,6 +47,12 @@ fn proxies_without_memory_are_given_more_time_and_wrong_versions_ten_millisecond
     on_error(&tx, 1007).unwrap();
     on_error(&tx, 1009).unwrap();
     assert_eq!(it.clock.slept.lock().unwrap()[..], [Duration::from_millis(10); 2]);
+    it.clock.slept.lock().unwrap().clear();
+    for code in [1007, 1009] {
+        tx.raw().set_option(TransactionOption::MaxRetryDelayMs(4)).unwrap();
+        on_error(&tx, code).unwrap();
+    }
+    assert_eq!(it.clock.slept.lock().unwrap()[..], [Duration::from_millis(4); 2], "the bound is for these, too");
 }
 
 #[test]

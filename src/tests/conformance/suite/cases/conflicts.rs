@@ -1,6 +1,6 @@
 //! What a transaction conflicts with: all that it read, and nothing else.
 
-use escapement::store::{ConflictKind, MutationKind, RangeOptions, StoreError, TransactionOption};
+use escapement::store::{ConflictKind, KeySelector, MutationKind, RangeOptions, StoreError, TransactionOption};
 
 use super::super::support::{Setup, Tx, Write, code};
 
@@ -206,6 +206,32 @@ pub(crate) async fn a_watch_conflicts_on_its_key(it: &Setup) {
     }
 }
 
+pub(crate) async fn a_watch_conflicts_where_own_writes_did_not_tell_the_value(it: &Setup) {
+    type Write = fn(&Tx<'_>);
+    let writes: [(&str, Write, bool); 4] = [
+        ("an operation on the value", |tx| tx.mutate(MutationKind::Add, "d", b"\x01").unwrap(), true),
+        ("a set", |tx| tx.set("d", "1").unwrap(), false),
+        ("a clear", |tx| tx.clear("d").unwrap(), false),
+        (
+            "an operation on what was set",
+            |tx| {
+                tx.set("d", "1").unwrap();
+                tx.mutate(MutationKind::Add, "d", b"\x01").unwrap();
+            },
+            false,
+        ),
+    ];
+    for (what, write, conflicts) in writes {
+        let tx = it.begin();
+        tx.raw.raw().read_version().await.unwrap();
+        write(&tx);
+        let watch = tx.raw.raw().watch(it.key("d"));
+        it.write(&[("d", "other")]).await;
+        assert_eq!(tx.commit().await.is_err(), conflicts, "after {what}");
+        drop(watch);
+    }
+}
+
 pub(crate) async fn a_transaction_that_only_reads_always_commits_and_has_no_version(it: &Setup) {
     it.write(&[("b", "1")]).await;
     let tx = it.begin();
@@ -225,4 +251,36 @@ pub(crate) async fn conflicts_of_a_page_end_with_its_last_row(it: &Setup) {
     };
     assert!(!commits_after(it, one_row, |tx| tx.set("a", "")).await);
     assert!(commits_after(it, one_row, |tx| tx.set("x", "")).await);
+}
+
+pub(crate) async fn a_page_conflicts_on_a_selector_beyond_its_end_only_if_that_walked_backwards(it: &Setup) {
+    // Of rows b, d, f, h a page of one: its selectors, whether it is reversed, its row, and which of
+    // the gaps between the rows conflict. FoundationDB's client knows less exactly what the second and
+    // the last depend on: all but the last gap conflict there.
+    let selector = |key: &str, offset| KeySelector { key: it.key(key), or_equal: false, offset };
+    let pages = [
+        (("a", 1), ("b", 4), false, "b", [false, false, false, false]),
+        (("b", 1), ("h", 0), false, "b", [false, false, true, false]),
+        (("h", -2), ("i", 1), true, "h", [false, false, false, false]),
+        (("b", 2), ("i", 1), true, "h", [true, false, false, false]),
+    ];
+    let gaps = ["c", "e", "g", "i"];
+    for (begin, end, reverse, row, expected) in pages {
+        for option in [None, Some(TransactionOption::SnapshotRywDisable)] {
+            let mut conflicts = [false; 4];
+            for (gap, conflicts) in gaps.iter().zip(&mut conflicts) {
+                it.wipe().await;
+                it.write(&[("b", ""), ("d", ""), ("f", ""), ("h", "")]).await;
+                let tx = it.begin();
+                option.iter().for_each(|option| tx.option(option.clone()));
+                let range = RangeOptions { limit: 1, reverse, ..it.everything() };
+                let range = RangeOptions { begin: selector(begin.0, begin.1), end: selector(end.0, end.1), ..range };
+                assert_eq!(tx.keys(range).await.unwrap(), [row]);
+                tx.set("z", "").unwrap();
+                it.write(&[(gap, "")]).await;
+                *conflicts = tx.commit().await.is_err();
+            }
+            assert_eq!(conflicts, expected, "{begin:?} to {end:?} with {option:?}");
+        }
+    }
 }

@@ -265,6 +265,41 @@ pub(crate) async fn only_a_commit_that_wrote_has_a_version(it: &Setup) {
     assert!(tx.raw.raw().committed_version().unwrap() > read_at);
 }
 
+pub(crate) async fn the_version_of_a_commit_outlives_all_but_the_next_commit(it: &Setup) {
+    it.write(&[("a", "1")]).await;
+    let tx = it.begin();
+    let raw = tx.raw.raw();
+    let commit = async || {
+        tx.set("a", "2").unwrap();
+        tx.commit().await.unwrap();
+        raw.committed_version().unwrap()
+    };
+    let version = commit().await;
+    assert_eq!(code(tx.on_error(StoreError::CLIENT_INVALID_OPERATION).await), StoreError::CLIENT_INVALID_OPERATION);
+    assert_eq!(raw.committed_version().unwrap(), version, "after an error that is given back");
+    raw.reset();
+    assert_eq!(raw.committed_version().unwrap(), version, "after a reset");
+    for retried in RETRIED {
+        let version = commit().await;
+        tx.on_error(retried).await.unwrap();
+        assert_eq!(raw.committed_version().unwrap(), version, "after {retried}");
+    }
+    let version = commit().await;
+    raw.cancel();
+    assert_eq!(raw.committed_version().unwrap(), version, "after a cancel");
+    raw.reset();
+    tx.get("a").await.unwrap();
+    tx.set("b", "").unwrap();
+    it.write(&[("a", "3")]).await;
+    assert_eq!(code(tx.commit().await), StoreError::NOT_COMMITTED);
+    assert_eq!(raw.committed_version().unwrap(), version, "after a commit that failed");
+    tx.on_error(StoreError::NOT_COMMITTED).await.unwrap();
+    assert!(commit().await > version);
+    raw.reset();
+    tx.commit().await.unwrap();
+    assert_eq!(code(raw.committed_version()), StoreError::NO_COMMIT_VERSION, "after a commit of nothing");
+}
+
 pub(crate) async fn a_version_of_the_future_is_refused(it: &Setup) {
     let now = it.begin().raw.raw().read_version().await.unwrap();
     let tx = it.begin();

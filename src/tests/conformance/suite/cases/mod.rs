@@ -47,8 +47,10 @@ macro_rules! for_each_case {
                 reads_of_own_writes_conflict_only_where_the_database_was_needed,
                 a_versionstamped_key_conflicts_with_who_read_its_range,
                 a_watch_conflicts_on_its_key,
+                a_watch_conflicts_where_own_writes_did_not_tell_the_value,
                 a_transaction_that_only_reads_always_commits_and_has_no_version,
                 conflicts_of_a_page_end_with_its_last_row,
+                a_page_conflicts_on_a_selector_beyond_its_end_only_if_that_walked_backwards,
             }
             isolation {
                 lost_updates_are_refused,
@@ -78,6 +80,7 @@ macro_rules! for_each_case {
                 every_call_after_the_commit_is_refused_until_a_reset,
                 a_call_while_the_commit_is_under_way_is_refused,
                 only_a_commit_that_wrote_has_a_version,
+                the_version_of_a_commit_outlives_all_but_the_next_commit,
                 the_read_version_can_be_asked_for_after_the_commit,
                 a_read_version_of_after_a_commit_ends_with_a_cancel,
                 a_version_of_the_future_is_refused,
@@ -135,6 +138,7 @@ macro_rules! for_each_case {
                 beyond_the_last_key_is_the_end_of_the_key_space,
                 selectors_beyond_the_end_of_the_key_space_are_refused,
                 ranges_end_where_their_selectors_resolve_to,
+                selectors_of_a_range_see_own_writes_though_snapshots_do_not,
                 keys_are_ordered_by_their_bytes,
             }
             versionstamps {

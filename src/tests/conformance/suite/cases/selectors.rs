@@ -1,7 +1,7 @@
 //! Key selectors, at the edges and through own writes.
 
 use bytes::Bytes;
-use escapement::store::{KeySelector, RangeOptions, StoreError};
+use escapement::store::{KeySelector, RangeOptions, StoreError, TransactionOption};
 
 use super::super::support::{Setup, Tx, code, text};
 
@@ -140,4 +140,17 @@ pub(crate) async fn keys_are_ordered_by_their_bytes(it: &Setup) {
     }
     let found = it.begin().keys(it.everything()).await.unwrap();
     assert_eq!(found, keys.map(|key| text(key.as_bytes())));
+}
+
+pub(crate) async fn selectors_of_a_range_see_own_writes_though_snapshots_do_not(it: &Setup) {
+    it.write(&[("b", ""), ("d", ""), ("f", ""), ("h", "")]).await;
+    let tx = it.begin();
+    // Twice is as good as once.
+    tx.option(TransactionOption::SnapshotRywDisable);
+    tx.option(TransactionOption::SnapshotRywDisable);
+    tx.clear("b").unwrap();
+    let selector = |offset| KeySelector { key: it.key("a"), or_equal: false, offset };
+    let range = RangeOptions { begin: selector(2), end: selector(3), ..it.everything() };
+    assert_eq!(tx.keys(range.clone()).await.unwrap(), ["f"], "the second of d, f, h");
+    assert_eq!(tx.rows_snapshot(range).await.unwrap(), ["d="], "the second of b, d, f, h");
 }

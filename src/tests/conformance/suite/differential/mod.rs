@@ -51,7 +51,7 @@ impl std::fmt::Display for Difference {
 pub(crate) async fn compare(one: Place<'_>, other: Place<'_>, seeds: std::ops::Range<u64>) -> Result<(), Difference> {
     let checks = stream::iter(seeds).map(async |seed| {
         let program = generate(seed);
-        difference(one, other, &format!("{seed}"), &program).await.map(|_| (seed, program))
+        difference(one, other, &format!("{seed}"), &program).await.map(|lines| (seed, program, lines))
     });
     let mut checks = std::pin::pin!(checks.buffer_unordered(AT_ONCE));
     let mut first = None;
@@ -61,15 +61,15 @@ pub(crate) async fn compare(one: Place<'_>, other: Place<'_>, seeds: std::ops::R
             break;
         }
     }
-    let Some((seed, program)) = first else { return Ok(()) };
-    let program =
-        shrink::shrink(program, async |shorter| difference(one, other, "shrink", shorter).await.is_some()).await;
+    let Some((seed, program, found)) = first else { return Ok(()) };
+    let again = async |shorter: &Program| difference(one, other, "shrink", shorter).await;
+    let program = shrink::shrink(program, &found, again).await;
     let lines = difference(one, other, "shrink", &program).await.expect("it just differed");
     Err(Difference { seed, program, lines })
 }
 
 /// The first line in which the two differ.
-async fn difference(one: Place<'_>, other: Place<'_>, name: &str, program: &Program) -> Option<[String; 2]> {
+async fn difference(one: Place<'_>, other: Place<'_>, name: &str, program: &Program) -> Option<shrink::Lines> {
     let place = |space: &Bytes| Bytes::from([&space[..], name.as_bytes(), b"/"].concat());
     let (one_space, other_space) = (place(one.1), place(other.1));
     let (left, right) = join(run(one.0, &one_space, program), run(other.0, &other_space, program)).await;

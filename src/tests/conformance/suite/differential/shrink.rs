@@ -1,10 +1,20 @@
 //! Makes a failing program shorter. Delta debugging (Zeller and Hildebrandt, 2002): leave out
-//! ever smaller parts, as long as what is left still fails.
+//! ever smaller parts, as long as what is left still fails, and in the same way: a short program
+//! that shows another fault hides the one that was found.
 
 use super::program::{Instruction, Program};
 
-/// The shortest program found that still `fails`.
-pub(super) async fn shrink(mut program: Program, fails: impl AsyncFn(&Program) -> bool) -> Program {
+/// The line of each of two implementations in which they differ.
+pub(super) type Lines = [String; 2];
+
+/// The shortest program found that still tells the two apart as `found` does.
+pub(super) async fn shrink(
+    mut program: Program,
+    found: &Lines,
+    difference: impl AsyncFn(&Program) -> Option<Lines>,
+) -> Program {
+    let kind = kind(found);
+    let fails = async |program: &Program| difference(program).await.is_some_and(|lines| self::kind(&lines) == kind);
     loop {
         let before = program.clone();
         program.0 = shorter(program.0, async |units| fails(&Program(units.to_vec())).await).await;
@@ -13,6 +23,16 @@ pub(super) async fn shrink(mut program: Program, fails: impl AsyncFn(&Program) -
             return program;
         }
     }
+}
+
+/// What two lines differ in: operation and error, whatever the operands and results.
+fn kind(lines: &Lines) -> [(String, Option<String>); 2] {
+    lines.each_ref().map(|line| {
+        // "007 GET -> ERROR 1020", "left: key=value", "stamp: ERROR 1025".
+        let (what, result) = line.split_once(" -> ").or_else(|| line.split_once(": ")).unwrap_or((line, ""));
+        let what = what.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
+        (what.to_owned(), result.starts_with("ERROR ").then(|| result.to_owned()))
+    })
 }
 
 /// Leaves out halves, quarters, ... single items.
@@ -77,4 +97,32 @@ fn simplifications(instruction: &Instruction) -> Vec<Instruction> {
         Instruction::PushInt(number) if *number != 0 => vec![Instruction::PushInt(0)],
         _ => Vec::new(),
     }
+}
+
+#[test]
+fn a_program_is_not_shortened_to_one_that_fails_in_another_way() {
+    use futures_util::FutureExt as _;
+
+    use super::program::{Op, Target};
+
+    let unit = |op| vec![Instruction::Do(op, Target::Transaction)];
+    let program = Program([Op::Set, Op::Get, Op::Clear, Op::Commit, Op::Get].map(unit).to_vec());
+    // What was set and is read in time is wrong; what is read after the commit is refused.
+    let difference = async |program: &Program| {
+        let ops: Vec<_> = program.instructions().cloned().collect();
+        let at = |op| ops.iter().position(|found| *found == Instruction::Do(op, Target::Transaction));
+        let get = at(Op::Get)?;
+        let lines = |one: &str, other: &str| [one, other].map(|result| format!("{get:03} GET -> {result}"));
+        let is_set = at(Op::Set).is_some_and(|set| set < get);
+        Some(if is_set { lines("1", "2") } else { lines("ERROR 2017", "RESULT_NOT_PRESENT") })
+    };
+    let shorten = |found| shrink(program.clone(), &found, difference).now_or_never().expect("ready at once");
+    let wrong = ["004 GET -> 17", "004 GET -> 18"].map(str::to_owned);
+    assert_eq!(shorten(wrong), Program([Op::Set, Op::Get].map(unit).to_vec()));
+    let refused = ["001 GET -> ERROR 2017", "001 GET -> 18"].map(str::to_owned);
+    assert_eq!(shorten(refused), Program(vec![unit(Op::Get)]));
+    assert_ne!(
+        kind(&["left: a=1", "left: b=1"].map(str::to_owned)),
+        kind(&["stack: 'a'", "stack: 'b'"].map(str::to_owned))
+    );
 }
