@@ -247,6 +247,42 @@ mod tests {
     }
 
     #[test]
+    fn no_more_bytes_are_sent_than_the_server_takes() {
+        let large = |id| job(id, wire::get_many_request(vec![Bytes::from(vec![0; 400])], Version(1)));
+        let mut book = Book::default();
+        let answers: Vec<_> = (1..=5)
+            .map(|id| {
+                let (job, answer) = large(id);
+                book.add(job);
+                answer
+            })
+            .collect();
+        assert_eq!(ids(&book.next_batch(LIMITS)), [1, 2], "the third would make it more than 1000");
+        book.answered(1, wire::values_result(vec![None]));
+        assert_eq!(ids(&book.next_batch(LIMITS)), [3]);
+        book.stream_broke();
+        assert_eq!(ids(&book.next_batch(LIMITS)), [2, 3], "on another stream nothing of it counts any more");
+        drop(answers);
+    }
+
+    #[test]
+    fn requests_gather_into_a_message_until_it_is_full() {
+        let limits = Limits { requests_max: 100, bytes_max: u64::MAX };
+        let mut book = Book::default();
+        let answers: Vec<_> = (1..=5)
+            .map(|id| {
+                let keys = vec![Bytes::from(vec![0; GATHER_BYTES / 5 * 2])];
+                let (job, answer) = job(id, wire::get_many_request(keys, Version(1)));
+                book.add(job);
+                answer
+            })
+            .collect();
+        assert_eq!(ids(&book.next_batch(limits)), [1, 2, 3]);
+        assert_eq!(ids(&book.next_batch(limits)), [4, 5]);
+        drop(answers);
+    }
+
+    #[test]
     fn a_request_larger_than_all_the_room_goes_alone() {
         let mut book = Book::default();
         let large = wire::get_many_request(vec![Bytes::from(vec![0; 2000])], Version(1));

@@ -171,8 +171,11 @@ impl<'a> Stream<'a> {
                         Err(status) => Err(Breakage::Failed(status)),
                     };
                     match handled {
-                        // The server may want to hear more often.
-                        Ok(Some(silence_max)) => beat_length = beat_length.min(beat(silence_max)),
+                        // The server may want to hear more often, from now on.
+                        Ok(Some(silence_max)) => {
+                            beat_length = beat_length.min(beat(silence_max));
+                            beat_due = clock.sleep(beat_length);
+                        }
                         Ok(None) => {}
                         Err(broken) => return broken,
                     }

@@ -38,7 +38,12 @@ impl Raw {
     }
 
     async fn welcomed(served: &Served) -> Self {
-        let mut raw = Self::open(served, hello(1)).await;
+        Self::welcomed_as(served, 1).await
+    }
+
+    /// The stream of this number.
+    async fn welcomed_as(served: &Served, number: u64) -> Self {
+        let mut raw = Self::open(served, numbered_hello(1, number)).await;
         let first = raw.incoming.message().await.unwrap().unwrap();
         assert!(matches!(first.message, Some(server_message::Message::Welcome(_))), "{first:?}");
         raw
@@ -63,8 +68,12 @@ impl Raw {
 }
 
 fn hello(protocol_version: u32) -> Message {
+    numbered_hello(protocol_version, 1)
+}
+
+fn numbered_hello(protocol_version: u32, stream_number: u64) -> Message {
     let client_incarnation = Bytes::from_static(&[7; 16]);
-    Message::Hello(Hello { protocol_version, client_incarnation, stream_number: 1 })
+    Message::Hello(Hello { protocol_version, client_incarnation, stream_number })
 }
 
 async fn served(options: ServerOptions) -> (MemoryEngine, Served) {
@@ -119,6 +128,19 @@ async fn a_client_of_another_protocol_or_of_no_store_is_told_at_once() {
     let refused = RemoteEngine::connect(&address.to_string(), options, clock(), Rng::from_entropy()).await;
     assert!(refused.unwrap_err().reason.contains("Unimplemented"));
     server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_that_a_newer_one_replaces_ends_and_an_older_one_is_not_let_in() {
+    let (_engine, served) = served(ServerOptions::default()).await;
+    let old = Raw::welcomed_as(&served, 2).await;
+    let new = Raw::welcomed_as(&served, 3).await;
+    let end = old.end().await;
+    assert_eq!((end.code(), end.message()), (Code::Aborted, "a newer stream of this client replaces this one"));
+    let end = Raw::open(&served, numbered_hello(1, 2)).await.end().await;
+    let refusal = "stream 2 of this client comes after stream 3; numbers only grow";
+    assert_eq!((end.code(), end.message()), (Code::Aborted, refusal));
+    drop(new);
 }
 
 #[tokio::test]

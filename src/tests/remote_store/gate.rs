@@ -1,7 +1,7 @@
 //! An engine whose commits can be held up.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -22,17 +22,24 @@ pub(crate) struct Gate {
     open: watch::Sender<bool>,
     begun: AtomicUsize,
     ended: Arc<AtomicUsize>,
+    /// Whether each request for a read version, and each commit, was lock-aware.
+    lock_aware: Mutex<Vec<(&'static str, bool)>>,
 }
 
 impl Gate {
     pub(crate) fn new() -> Arc<Self> {
         let (inner, open) = (MemoryEngine::new(clock()), watch::channel(true).0);
-        Arc::new(Self { inner, open, begun: AtomicUsize::new(0), ended: Arc::default() })
+        Arc::new(Self { inner, open, begun: AtomicUsize::new(0), ended: Arc::default(), lock_aware: Mutex::default() })
     }
 
     /// From now on commits wait, or all go on.
     pub(crate) fn set_open(&self, open: bool) {
         self.open.send_replace(open);
+    }
+
+    /// What was asked for since the last look, and whether it was lock-aware.
+    pub(crate) fn take_lock_aware(&self) -> Vec<(&'static str, bool)> {
+        std::mem::take(&mut self.lock_aware.lock().unwrap())
     }
 
     /// Commits that began, and that ended.
@@ -43,6 +50,7 @@ impl Gate {
 
 impl Engine for Gate {
     fn read_version(&self, request: &ReadVersionRequest) -> BoxFuture<'_, Result<Version, StoreError>> {
+        self.lock_aware.lock().unwrap().push(("read version", request.lock_aware));
         self.inner.read_version(request)
     }
 
@@ -55,6 +63,7 @@ impl Engine for Gate {
     }
 
     fn commit(&self, request: CommitRequest) -> BoxFuture<'static, Result<CommitReceipt, StoreError>> {
+        self.lock_aware.lock().unwrap().push(("commit", request.lock_aware));
         self.begun.fetch_add(1, Ordering::SeqCst);
         let (inner, mut open, ended) = (self.inner.clone(), self.open.subscribe(), Arc::clone(&self.ended));
         async move {

@@ -12,5 +12,6 @@ mod bad_clients;
 mod broken_streams;
 mod gate;
 mod operations;
+mod pauses;
 mod relay;
 mod world;

@@ -6,14 +6,17 @@ use bytes::Bytes;
 use escapement::{
     rng::Rng,
     store::{
-        MemoryEngine, MutationKind, RangeOptions, RunError, StoreError, TransactionKind,
+        MemoryEngine, MutationKind, RangeOptions, RunError, StoreError, TransactionKind, TransactionOption,
         engine::{Engine as _, RangeRead, ReadVersionRequest},
         remote::{RemoteEngine, RemoteOptions, ServerOptions},
     },
 };
 use futures_util::{FutureExt as _, future::join_all};
 
-use super::world::{Served, client, clock, code, database, eventually, get, options, set};
+use super::{
+    gate::Gate,
+    world::{Served, client, clock, code, database, eventually, get, options, set},
+};
 
 async fn memory() -> (MemoryEngine, Served) {
     let engine = MemoryEngine::new(clock());
@@ -42,6 +45,23 @@ async fn a_transaction_reads_writes_and_conflicts_as_on_any_store() {
     first.raw().commit().await.unwrap();
     assert_eq!(second.raw().commit().await.unwrap_err().code, StoreError::NOT_COMMITTED);
     assert_eq!(db.begin().get(&b"sum"[..]).await.unwrap().as_deref(), Some(&5_u64.to_le_bytes()[..]));
+}
+
+#[tokio::test]
+async fn a_lock_aware_transaction_is_so_to_the_server_in_its_reads_and_its_commit() {
+    let gate = Gate::new();
+    let served = Served::start(gate.clone()).await;
+    let db = database(client(served.address).await);
+    for is_lock_aware in [true, false] {
+        let tx = db.begin();
+        if is_lock_aware {
+            tx.raw().set_option(TransactionOption::LockAware).unwrap();
+        }
+        tx.get(&b"k"[..]).await.unwrap();
+        tx.set(&b"k"[..], &b"v"[..]).unwrap();
+        tx.raw().commit().await.unwrap();
+        assert_eq!(gate.take_lock_aware(), [("read version", is_lock_aware), ("commit", is_lock_aware)]);
+    }
 }
 
 #[tokio::test]

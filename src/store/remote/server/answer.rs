@@ -125,3 +125,6 @@ fn page_bytes(page: &RangePage) -> usize {
 fn miscounted() -> StoreError {
     StoreError::with(StoreError::OPERATION_FAILED, "the engine gave another number of values than keys")
 }
+
+#[cfg(test)]
+mod tests;

@@ -426,41 +426,4 @@ impl<'a> Session<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use escapement_proto::store::Requests;
-
-    use super::{super::StoreServer, *};
-    use crate::{
-        edge::SystemClock,
-        rng::Rng,
-        store::{MemoryEngine, remote::ServerOptions},
-    };
-
-    #[tokio::test]
-    async fn answers_to_refused_watches_wait_in_bounded_number_and_none_is_lost() {
-        const WATCHES: u64 = 100_000;
-        let clock: SharedClock = Arc::new(SystemClock::new());
-        let engine = Arc::new(MemoryEngine::new(Arc::clone(&clock)));
-        let options = ServerOptions { watches_max: 0, requests_max: 16, ..ServerOptions::default() };
-        let server = StoreServer::new(engine, options, clock, &Rng::from_seed(1));
-        let admitted = server.0.registry.admit(Incarnation([7; 16]), 1).unwrap();
-        let (outgoing, _messages) = mpsc::channel(1);
-        let mut session = Session::new(&server.0, &admitted, &outgoing);
-        session.settling = None;
-        let watch = |id| proto::Request { id, request: Some(request::Request::Watch(proto::Watch::default())) };
-        let message =
-            Some(client_message::Message::Requests(Requests { requests: (1..=WATCHES).map(watch).collect() }));
-        assert!(session.handle(ClientMessage { message }).is_ok());
-        let mut answered = 0;
-        while session.has_message() {
-            assert!(session.answers.len() <= WATCH_ANSWERS_MAX + 16, "{} answers wait", session.answers.len());
-            let server_message::Message::Responses(sent) = session.next_message() else { panic!("an answer") };
-            for response in sent.responses {
-                answered += 1;
-                assert_eq!(response.id, answered);
-            }
-            assert!(session.read_on().is_ok());
-        }
-        assert_eq!(answered, WATCHES);
-    }
-}
+mod tests;
