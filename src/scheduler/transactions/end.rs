@@ -105,7 +105,7 @@ async fn body(
         let lease = value.as_ref().map(Lease::decode).transpose().map_err(Into::into);
         readable.push(isolated(request.id, lease)?.map(|lease| (request, lease)));
     }
-    let mut extras = read_extras(tx, readable.iter().flatten()).await?.into_iter();
+    let mut extras = read_extras(tx, readable.iter().flatten(), maybe_committed).await?.into_iter();
 
     let mut outcomes = Vec::with_capacity(requests.len());
     for it in readable {
@@ -119,7 +119,7 @@ async fn body(
             Err(unreadable) => Err(unreadable),
             Ok(extra) => match lease {
                 Some(lease) if ends => accept(tx, request, lease, extra, now),
-                lease => not_accepted(tx, request, lease, extra, maybe_committed).await,
+                lease => not_accepted(request, lease, extra, maybe_committed),
             },
         };
         outcomes.push(isolated(request.id, outcome)?.unwrap_or(EndOutcome::Unreadable));
@@ -127,18 +127,10 @@ async fn body(
     Ok(outcomes)
 }
 
-async fn not_accepted(
-    tx: &Transaction,
-    request: &EndRequest,
-    lease: Option<Lease>,
-    extra: Extra,
-    maybe_committed: bool,
-) -> Body<EndOutcome> {
+fn not_accepted(request: &EndRequest, lease: Option<Lease>, extra: Extra, maybe_committed: bool) -> Body<EndOutcome> {
     Ok(match refuse(request, lease, extra.head.as_ref()) {
         // An earlier try of this very batch was committed.
-        EndOutcome::Duplicate if maybe_committed => {
-            EndOutcome::Accepted { retry: committed_retry(tx, request, extra.head).await? }
-        }
+        EndOutcome::Duplicate if maybe_committed => EndOutcome::Accepted { retry: committed_retry(request, extra)? },
         outcome => outcome,
     })
 }
@@ -162,9 +154,9 @@ struct Extra {
 }
 
 impl Extra {
-    fn of(head: Option<Option<Bytes>>, task: Option<Option<Bytes>>) -> Body<Self> {
-        let head = head.flatten().as_ref().map(Head::decode).transpose()?;
-        let task = task.flatten().as_ref().map(StoredTask::decode).transpose()?;
+    fn of(head: Option<&Bytes>, task: Option<&Bytes>) -> Body<Self> {
+        let head = head.map(Head::decode).transpose()?;
+        let task = task.map(StoredTask::decode).transpose()?;
         Ok(Self { head, task })
     }
 }
@@ -172,23 +164,22 @@ impl Extra {
 async fn read_extras<'a>(
     tx: &Transaction,
     ends: impl Iterator<Item = &'a (&'a EndRequest, Option<Lease>)>,
+    maybe_committed: bool,
 ) -> Body<Vec<Body<Extra>>> {
     let mut keys = Vec::new();
-    let mut wants = Vec::new();
     for (request, lease) in ends {
         let head = lease.as_ref().is_none_or(|lease| !holds(request, lease) || lease.attempt > 1);
-        let task = lease.is_some() && !matches!(request.ending, Ending::Succeeded(_));
-        if head {
-            keys.push(keyspace::head(request.shard, request.id));
-        }
-        if task {
-            keys.push(keyspace::task(request.shard, request.id));
-        }
-        wants.push((head, task));
+        let may_retry = !matches!(request.ending, Ending::Succeeded(_));
+        // Without a lease, an earlier try of this batch may have arranged a further attempt.
+        let task = may_retry && (lease.is_some() || maybe_committed);
+        keys.push(head.then(|| keyspace::head(request.shard, request.id)));
+        keys.push(task.then(|| keyspace::task(request.shard, request.id)));
     }
-    let mut values = tx.get_many(keys).await?.into_iter();
-    let mut value = |wanted: bool| wanted.then(|| values.next().flatten());
-    Ok(wants.into_iter().map(|(head, task)| Extra::of(value(head), value(task))).collect())
+    let values = super::read_wanted(tx, keys).await?;
+    let pairs = values.chunks_exact(2);
+    Ok(pairs
+        .map(|pair| Extra::of(pair.first().and_then(Option::as_ref), pair.last().and_then(Option::as_ref)))
+        .collect())
 }
 
 fn refuse(request: &EndRequest, lease: Option<Lease>, head: Option<&Head>) -> EndOutcome {
@@ -215,9 +206,8 @@ fn refuse(request: &EndRequest, lease: Option<Lease>, head: Option<&Head>) -> En
 }
 
 /// The further attempt that an earlier try of this batch has arranged.
-async fn committed_retry(tx: &Transaction, request: &EndRequest, head: Option<Head>) -> Body<Option<Retry>> {
+fn committed_retry(request: &EndRequest, Extra { head, task }: Extra) -> Body<Option<Retry>> {
     let Some(head) = head.filter(|head| head.state == TaskState::Scheduled) else { return Ok(None) };
-    let task = super::read_record::<StoredTask>(tx, keyspace::task(request.shard, request.id)).await?;
     let task = task.ok_or_else(|| Refusal::Inconsistent(format!("a head of task {} without a task", request.id)))?;
     let Template { queue, priority, .. } = task.template;
     let stream = DueStream { shard: request.shard, namespace: task.namespace, queue, priority };

@@ -92,15 +92,21 @@ async fn body(
     let mut values = tx.get_many(keys).await?;
     let entries = values.split_off(shards.len());
     ownership.check(&shards, &values)?;
-    let mut leases = fetch_leases(tx, requests, &entries).await?.into_iter();
+    let entries: Vec<_> = entries.iter().map(due_entry).collect();
+    let further = requests.iter().zip(&entries).map(|(request, entry)| match entry {
+        Ok(None) => Some(keyspace::lease(request.stream.shard, request.id)),
+        Ok(Some(entry)) if is_overdue(entry, now) => head_key(&request.stream, request.id, entry),
+        _ => None,
+    });
+    let further = super::read_wanted(tx, further.collect()).await?;
 
     let mut gate = Gate::default();
     let mut steps = Vec::with_capacity(requests.len());
-    for (request, entry) in requests.iter().zip(entries) {
-        let step = match entry {
-            Some(entry) => step(tx, request, &entry, now, &mut gate).await,
-            None => found_lease(request, leases.next().flatten().as_ref(), now, maybe_committed),
-        };
+    for ((request, entry), further) in requests.iter().zip(entries).zip(further) {
+        let step = entry.and_then(|entry| match entry {
+            Some(entry) => step(tx, request, entry, further.as_ref(), now, &mut gate),
+            None => found_lease(request, further.as_ref(), now, maybe_committed),
+        });
         steps.push(isolated(request.id, step)?.unwrap_or(Step::Done(FireOutcome::Unreadable)));
     }
     fetch_payloads(tx, &mut steps).await?;
@@ -116,10 +122,16 @@ enum Step {
     Done(FireOutcome),
 }
 
-async fn step(tx: &Transaction, request: &FireRequest, entry: &Bytes, now: Timestamp, gate: &mut Gate) -> Body<Step> {
-    let entry = DueEntry::decode(entry)?;
-    if entry.deadline.is_some_and(|deadline| deadline < now) {
-        fail_by_deadline(tx, &request.stream, request.due, request.id, &entry, now).await?;
+fn step(
+    tx: &Transaction,
+    request: &FireRequest,
+    entry: DueEntry,
+    head: Option<&Bytes>,
+    now: Timestamp,
+    gate: &mut Gate,
+) -> Body<Step> {
+    if is_overdue(&entry, now) {
+        fail_by_deadline(tx, (&request.stream, request.due, request.id), &entry, head, now)?;
         return Ok(Step::Done(FireOutcome::DeadlinePassed));
     }
     let Some(room) = gate.admit(request, payload_bytes(&entry)) else {
@@ -189,22 +201,6 @@ fn finish(tx: &Transaction, request: &FireRequest, step: Step) -> Body<FireOutco
         Step::Fired(fired) => FireOutcome::Fired(fired),
         Step::Done(outcome) => outcome,
     })
-}
-
-/// Leases of the tasks whose entries are gone, all at once: after an unknown commit that may be the
-/// whole batch, and one read after the other would outlast the version that they are read at, in
-/// every try.
-async fn fetch_leases(
-    tx: &Transaction,
-    requests: &[FireRequest],
-    entries: &[Option<Bytes>],
-) -> Body<Vec<Option<Bytes>>> {
-    let gone = requests.iter().zip(entries).filter(|(_, entry)| entry.is_none());
-    let keys: Vec<_> = gone.map(|(request, _)| keyspace::lease(request.stream.shard, request.id)).collect();
-    if keys.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(tx.get_many(keys).await?)
 }
 
 /// What became of an entry that is gone. After an unknown commit it may be the lease that an
@@ -308,9 +304,18 @@ pub(crate) async fn fail_overdue(
                 let mut values = tx.get_many(keys).await?;
                 let entries = values.split_off(shards.len());
                 ownership.check(&shards, &values)?;
+                let entries: Vec<_> = entries.iter().map(due_entry).collect();
+                let heads = tasks.iter().zip(&entries).map(|((stream, _, id), entry)| match entry {
+                    Ok(Some(entry)) if is_overdue(entry, now) => head_key(stream, *id, entry),
+                    _ => None,
+                });
+                let heads = super::read_wanted(&tx, heads.collect()).await?;
                 let mut overdue = Overdue::default();
-                for ((stream, due, id), entry) in tasks.iter().zip(entries) {
-                    let failed = fail_if_overdue(&tx, stream, *due, *id, entry.as_ref(), now).await;
+                for (((stream, due, id), entry), head) in tasks.iter().zip(entries).zip(heads) {
+                    let failed = entry.and_then(|entry| {
+                        let Some(entry) = entry.filter(|entry| is_overdue(entry, now)) else { return Ok(false) };
+                        fail_by_deadline(&tx, (stream, *due, *id), &entry, head.as_ref(), now).map(|()| true)
+                    });
                     match isolated(*id, failed)? {
                         Some(true) => overdue.failed.push(*id),
                         Some(false) => {}
@@ -324,35 +329,27 @@ pub(crate) async fn fail_overdue(
     Ok(committed.value)
 }
 
-async fn fail_if_overdue(
-    tx: &Transaction,
-    stream: &DueStream,
-    due: Timestamp,
-    id: TaskId,
-    entry: Option<&Bytes>,
-    now: Timestamp,
-) -> Body<bool> {
-    let entry = entry.map(DueEntry::decode).transpose()?;
-    let Some(entry) = entry.filter(|entry| entry.deadline.is_some_and(|deadline| deadline < now)) else {
-        return Ok(false);
-    };
-    fail_by_deadline(tx, stream, due, id, &entry, now).await?;
-    Ok(true)
+fn due_entry(value: &Option<Bytes>) -> Body<Option<DueEntry>> {
+    Ok(value.as_ref().map(DueEntry::decode).transpose()?)
 }
 
-async fn fail_by_deadline(
+fn is_overdue(entry: &DueEntry, now: Timestamp) -> bool {
+    entry.deadline.is_some_and(|deadline| deadline < now)
+}
+
+/// Key of the head that tells of the attempts before, if there were any.
+fn head_key(stream: &DueStream, id: TaskId, entry: &DueEntry) -> Option<Bytes> {
+    (entry.attempts > 0).then(|| keyspace::head(stream.shard, id))
+}
+
+fn fail_by_deadline(
     tx: &Transaction,
-    stream: &DueStream,
-    due: Timestamp,
-    id: TaskId,
+    (stream, due, id): (&DueStream, Timestamp, TaskId),
     entry: &DueEntry,
+    head: Option<&Bytes>,
     now: Timestamp,
 ) -> Body<()> {
-    let key = keyspace::head(stream.shard, id);
-    let before = match entry.attempts {
-        0 => None,
-        _ => super::read_record::<Head>(tx, key.clone()).await?,
-    };
+    let before = head.map(Head::decode).transpose()?;
     let head = Head {
         state: TaskState::Failed,
         attempts: entry.attempts,
@@ -370,6 +367,6 @@ async fn fail_by_deadline(
         }),
     };
     tx.clear(stream.entry(due, id))?;
-    tx.set(key, head.encode())?;
+    tx.set(keyspace::head(stream.shard, id), head.encode())?;
     Ok(())
 }

@@ -152,6 +152,18 @@ fn isolated<T>(id: TaskId, outcome: Body<T>) -> Body<Option<T>> {
     }
 }
 
+/// The values of those keys that there are, all read at once. One read after the other, for each task
+/// of a batch, can outlast the version that all are read at: in every try, so that the batch never ends.
+async fn read_wanted(tx: &Transaction, keys: Vec<Option<Bytes>>) -> Body<Vec<Option<Bytes>>> {
+    let is_wanted: Vec<bool> = keys.iter().map(Option::is_some).collect();
+    let keys: Vec<Bytes> = keys.into_iter().flatten().collect();
+    if keys.is_empty() {
+        return Ok(vec![None; is_wanted.len()]);
+    }
+    let mut values = tx.get_many(keys).await?.into_iter();
+    Ok(is_wanted.into_iter().map(|wanted| if wanted { values.next().flatten() } else { None }).collect())
+}
+
 /// Reads one record, if it is there.
 async fn read_record<R: Record>(tx: &Transaction, key: Bytes) -> Body<Option<R>> {
     Ok(tx.get(key).await?.as_ref().map(R::decode).transpose()?)

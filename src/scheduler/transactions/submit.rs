@@ -66,14 +66,17 @@ async fn body(tx: &Transaction, shards: u32, tasks: &[NewTask], attempt: Try) ->
     let keys = tasks.iter().map(|task| keyspace::task(task.id.shard(shards), task.id)).chain(keyed).collect();
     let mut values = tx.get_many(keys).await?;
     let mut rows = values.split_off(tasks.len()).into_iter();
+    let mut by_key = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let row = task.idempotency.as_ref().and_then(|_| rows.next().flatten());
+        by_key.push(row.as_ref().map(IdempotencyRow::decode).transpose()?);
+    }
+    let firsts = by_key.iter().map(|row| row.as_ref().map(|row| keyspace::task(row.task.shard(shards), row.task)));
+    let firsts = super::read_wanted(tx, firsts.collect()).await?;
 
     let mut batch = Batch::default();
     let mut results = Vec::with_capacity(tasks.len());
-    for (task, stored) in tasks.iter().zip(values) {
-        let row = match &task.idempotency {
-            Some(_) => rows.next().flatten().as_ref().map(IdempotencyRow::decode).transpose()?,
-            None => None,
-        };
+    for (((task, stored), row), first) in tasks.iter().zip(values).zip(by_key).zip(firsts) {
         let stored = stored.as_ref().map(StoredTask::decode).transpose()?;
         let known = match attempt.maybe_committed && planted(Bug::RetriedWithoutMarker) {
             true => Known::No,
@@ -87,8 +90,8 @@ async fn body(tx: &Transaction, shards: u32, tasks: &[NewTask], attempt: Try) ->
             }
             Known::Same { id, due: Some(due) } => Ok(Submitted { id, due, created: false }),
             Known::Same { id, due: None } => {
-                let stored = super::read_record::<StoredTask>(tx, keyspace::task(id.shard(shards), id)).await?;
-                Ok(Submitted { id, due: stored.map_or(task.due, |it| it.due), created: false })
+                let first = first.as_ref().map(StoredTask::decode).transpose()?;
+                Ok(Submitted { id, due: first.map_or(task.due, |it| it.due), created: false })
             }
             Known::OtherById => Err(SubmitRefusal::IdTaken(task.id)),
             Known::OtherByKey(id) => Err(SubmitRefusal::KeyTaken(id)),

@@ -9,7 +9,7 @@ use escapement_engine::{
     planted::{Bug, planted},
 };
 
-use super::{Body, Outcome, Ownership, distinct_shards, read_record, schedule, submit};
+use super::{Body, Outcome, Ownership, distinct_shards, read_wanted, schedule, submit};
 use crate::{
     keyspace,
     model::{NewTask, Occurrence, ScheduleState},
@@ -77,72 +77,101 @@ async fn body(
     let mut values = tx.get_many(keys).await?;
     let rows = values.split_off(owned.len());
     ownership.check(&owned, &values)?;
-    let mut outcomes = Vec::with_capacity(ticks.len());
+    let indexes: Vec<Option<Body<Tick>>> =
+        rows.iter().map(|row| row.as_ref().map(|row| Ok(Tick::decode(row)?))).collect();
+    let schedules = indexes.iter().map(|index| match index {
+        Some(Ok(index)) => Some(keyspace::schedule(&index.namespace, &index.id)),
+        _ => None,
+    });
+    let schedules = read_wanted(tx, schedules.collect()).await?;
+
     let mut bytes = 0;
-    for (tick, row) in ticks.iter().zip(rows) {
+    let moves = ticks.iter().zip(indexes).zip(&schedules).map(|((tick, index), row)| {
+        index.map(|index| index.and_then(|index| Move::plan(tick, &index, row.as_ref(), now, (limit, &mut bytes))))
+    });
+    let moves: Vec<Option<Body<Move>>> = moves.collect();
+    // An occurrence that is a task already stays as it is, whatever its schedule says: it may
+    // have ended, and a terminal state is for ever.
+    let made = moves.iter().flatten().flatten().flat_map(|it| &it.tasks);
+    let known = made.map(|task| Some(keyspace::task(task.id.shard(shards), task.id))).collect();
+    let mut known = read_wanted(tx, known).await?.into_iter();
+
+    let mut outcomes = Vec::with_capacity(ticks.len());
+    for (tick, it) in ticks.iter().zip(moves) {
         let nothing = |absent, unreadable| TickOutcome { tasks: Vec::new(), next: None, absent, unreadable };
-        let Some(row) = row else {
+        outcomes.push(match it.map(|it| it.and_then(|it| it.write(tx, shards, tick, &mut known))) {
             // Paused, deleted, or done by an earlier try: the tick index tells what comes next.
-            outcomes.push(nothing(true, false));
-            continue;
-        };
-        outcomes.push(match one(tx, shards, tick, &row, now, (limit, &mut bytes)).await {
+            None => nothing(true, false),
             // One schedule that cannot be read must not hold up the others. It is tried
             // again with the next rescan.
-            Err(Abort::Refuse(refusal)) => {
+            Some(Err(Abort::Refuse(refusal))) => {
                 tracing::error!(%refusal, schedule = %tick.uid, "a schedule cannot be read");
                 nothing(false, true)
             }
-            outcome => outcome?,
+            Some(outcome) => outcome?,
         });
     }
     Ok(outcomes)
 }
 
-async fn one(
-    tx: &Transaction,
-    shards: u32,
-    tick: &DueTick,
-    index: &Bytes,
-    now: Timestamp,
-    (limit, bytes): (usize, &mut usize),
-) -> Body<TickOutcome> {
-    let index = Tick::decode(index)?;
-    let before = read_record::<ScheduleRow>(tx, keyspace::schedule(&index.namespace, &index.id)).await?;
-    let Some(before) = before.filter(|row| row.uid == tick.uid && row.next == Some(tick.at)) else {
-        return Err(
-            super::Refusal::Inconsistent(format!("a tick of schedule {} that it does not have", index.id)).into()
-        );
-    };
-    let mut after = before.clone();
-    let mut tasks = Vec::new();
-    let weight = ROW_OVERHEAD_BYTES + before.spec.template.variable_bytes();
-    while let Some(nominal) = after.next.filter(|next| *next <= now && tasks.len() < limit && *bytes < BYTES_MAX) {
-        // The schedule's own row moves on with its first task.
-        *bytes += if tasks.is_empty() { 2 * weight } else { weight };
-        tasks.push(occurrence(&after, nominal, now));
-        after.last = Some(nominal);
-        after.occurrences += 1;
-        let passed = if planted(Bug::MissedInstantsLost) { now } else { nominal };
-        after.next = schedule::next_occurrence(&after.spec, passed)?;
+/// How a schedule moves on.
+struct Move {
+    before: ScheduleRow,
+    after: ScheduleRow,
+    tasks: Vec<NewTask>,
+}
+
+impl Move {
+    fn plan(
+        tick: &DueTick,
+        index: &Tick,
+        row: Option<&Bytes>,
+        now: Timestamp,
+        (limit, bytes): (usize, &mut usize),
+    ) -> Body<Self> {
+        let before = row.map(ScheduleRow::decode).transpose()?;
+        let Some(before) = before.filter(|row| row.uid == tick.uid && row.next == Some(tick.at)) else {
+            return Err(
+                super::Refusal::Inconsistent(format!("a tick of schedule {} that it does not have", index.id)).into()
+            );
+        };
+        let mut after = before.clone();
+        let mut tasks = Vec::new();
+        let weight = ROW_OVERHEAD_BYTES + before.spec.template.variable_bytes();
+        while let Some(nominal) = after.next.filter(|next| *next <= now && tasks.len() < limit && *bytes < BYTES_MAX) {
+            // The schedule's own row moves on with its first task.
+            *bytes += if tasks.is_empty() { 2 * weight } else { weight };
+            tasks.push(occurrence(&after, nominal, now));
+            after.last = Some(nominal);
+            after.occurrences += 1;
+            let passed = if planted(Bug::MissedInstantsLost) { now } else { nominal };
+            after.next = schedule::next_occurrence(&after.spec, passed)?;
+        }
+        if after.next.is_none() {
+            after.state = ScheduleState::Finished;
+        }
+        Ok(Self { before, after, tasks })
     }
-    if after.next.is_none() {
-        after.state = ScheduleState::Finished;
+
+    /// Writes it; `known` has the next values of the tasks' keys.
+    fn write(
+        self,
+        tx: &Transaction,
+        shards: u32,
+        tick: &DueTick,
+        known: &mut impl Iterator<Item = Option<Bytes>>,
+    ) -> Body<TickOutcome> {
+        let Self { before, after, mut tasks } = self;
+        tasks.retain(|_| known.next().is_some_and(|known| known.is_none()));
+        for task in &tasks {
+            submit::write_task(tx, shards, task)?;
+        }
+        if after != before {
+            schedule::rewrite(tx, shards, &before, &after)?;
+        }
+        let next = after.next.map(|at| DueTick { at, ..tick.clone() });
+        Ok(TickOutcome { tasks, next, absent: false, unreadable: false })
     }
-    // An occurrence that is a task already stays as it is, whatever its schedule says: it may
-    // have ended, and a terminal state is for ever.
-    let keys = tasks.iter().map(|task| keyspace::task(task.id.shard(shards), task.id)).collect();
-    let mut known = tx.get_many(keys).await?.into_iter();
-    tasks.retain(|_| known.next().is_some_and(|known| known.is_none()));
-    // Nothing is written before everything could be read.
-    for task in &tasks {
-        submit::write_task(tx, shards, task)?;
-    }
-    if after != before {
-        schedule::rewrite(tx, shards, &before, &after)?;
-    }
-    let next = after.next.map(|at| DueTick { at, ..tick.clone() });
-    Ok(TickOutcome { tasks, next, absent: false, unreadable: false })
 }
 
 fn occurrence(row: &ScheduleRow, nominal: Timestamp, now: Timestamp) -> NewTask {

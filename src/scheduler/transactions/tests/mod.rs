@@ -4,6 +4,7 @@ mod ending;
 mod fates;
 mod firing;
 mod reading;
+mod rounds;
 mod unknown;
 mod unlucky;
 mod world;

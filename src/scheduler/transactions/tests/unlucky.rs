@@ -42,6 +42,7 @@ type Meanwhile = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct State {
     commits: u64,
+    reads: u64,
     /// Of the next commits, in their order.
     strikes: VecDeque<(Fate, Option<Meanwhile>)>,
     /// On its way until just before or after the next commit.
@@ -91,6 +92,11 @@ impl Unlucky {
     /// Commits that were asked for so far.
     pub(super) fn commits(&self) -> u64 {
         self.state().commits
+    }
+
+    /// Reads of keys that were asked for so far, each of any number of keys at once.
+    pub(super) fn reads(&self) -> u64 {
+        self.state().reads
     }
 
     /// What became of a late commit: `Err` is the code by which it was refused.
@@ -176,6 +182,7 @@ impl Engine for Unlucky {
     }
 
     fn get_many(&self, keys: Vec<Bytes>, version: Version) -> BoxFuture<'_, Result<Vec<Option<Bytes>>, StoreError>> {
+        self.state().reads += 1;
         self.engine.get_many(keys, version)
     }
 

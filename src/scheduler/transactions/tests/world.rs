@@ -89,6 +89,13 @@ impl World {
         self.engine.has_struck()
     }
 
+    /// Reads that this takes, one after the other.
+    pub(super) fn reads_of(&self, work: impl FnOnce()) -> u64 {
+        let before = self.engine.reads();
+        work();
+        self.engine.reads() - before
+    }
+
     /// Lets the commits land that are on their way; tells how each ends.
     pub(super) fn land(&self) -> Vec<Result<CommitReceipt, StoreError>> {
         self.engine.land_held()
