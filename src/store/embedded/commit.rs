@@ -203,14 +203,15 @@ impl Shared {
     }
 
     /// Forgets conflicts that have grown old while no commits came, which would take them along: the
-    /// first commit after a pause finds no million of them.
+    /// first commit after a pause finds no million of them. Ends early when a flush is wanted.
     pub(super) fn forget_old_conflicts(&self) {
         while self.core.forget_some_conflicts(&mut hold(&self.staging).stage) {
             // A lock taken again at once would keep the commits out.
-            self.wait_for_flush(FORGET_PAUSE);
-            if self.is_closing() {
+            let queue = hold(&self.queue);
+            if queue.is_closing || self.wants_flush.load(Ordering::Acquire) {
                 return;
             }
+            drop(self.to_flush.wait_timeout(queue, FORGET_PAUSE));
         }
     }
 

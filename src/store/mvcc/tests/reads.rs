@@ -243,3 +243,22 @@ fn a_range_read_goes_on_over_long_stretches_of_cleared_keys() {
     let refused = core.get_many(&[key(1)], first).unwrap_err();
     assert_eq!(refused.code, StoreError::TRANSACTION_TOO_OLD);
 }
+
+#[test]
+fn a_key_that_came_to_the_slot_of_one_that_left_stays_when_old_records_leave() {
+    let (old, new) = (Bytes::from_static(b"old"), Bytes::from_static(b"new"));
+    let mut window = Window::default();
+    for version in [1, 2] {
+        window.begin_batch(version);
+        window.put(&old, Some(old.clone()));
+    }
+    // The first record takes the key with it; the second still has its slot.
+    assert!(window.evict_keys(2, 1), "one more record is left");
+    assert_eq!(window.find(&old, 2), Found::InBase);
+    window.begin_batch(3);
+    window.put(&new, Some(new.clone()));
+    let bytes = window.bytes();
+    assert!(!window.evict_keys(2, 100));
+    assert_eq!((window.find(&new, 3), window.bytes()), (Found::Here(Some(new)), bytes));
+    assert_eq!(window.oldest(), Some(3));
+}
