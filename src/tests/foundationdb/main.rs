@@ -13,6 +13,8 @@ mod cluster;
 mod deployment;
 mod library;
 mod program;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod stub;
 
 use std::{
     collections::BTreeSet,

@@ -9,9 +9,15 @@ use super::child;
 /// Exit code and stderr of `escapement serve` on this store. The library is looked for in the
 /// system's folders only.
 fn serve(dir: &Path, store: &str) -> (u8, String) {
+    serve_with(dir, store, None)
+}
+
+/// Likewise, with a folder to find the library in before.
+pub(crate) fn serve_with(dir: &Path, store: &str, libraries: Option<&Path>) -> (u8, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_escapement"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]);
-    let output = child::output(command.current_dir(dir).env_remove("LD_LIBRARY_PATH"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).current_dir(dir).env_remove("LD_LIBRARY_PATH");
+    command.envs(libraries.map(|folder| ("LD_LIBRARY_PATH", folder)));
+    let output = child::output(&mut command);
     let code = output.status.code().and_then(|code| u8::try_from(code).ok());
     let text = String::from_utf8(output.stderr).unwrap();
     (code.unwrap_or_else(|| panic!("{}: {text}", output.status)), text)
@@ -37,6 +43,13 @@ fn tls_files_that_are_missing_are_named() {
     let (code, text) = serve(dir.path(), "fdb:fdb.cluster?tls_certificate=none.pem");
     assert_eq!(code, exit::USAGE, "{text}");
     assert!(text.contains("tls_certificate none.pem cannot be read: No such file"), "{text}");
+    std::fs::write(dir.path().join("cert.pem"), "").unwrap();
+    for field in ["tls_key", "tls_ca"] {
+        let store = format!("fdb:fdb.cluster?tls_certificate=cert.pem&{field}=none.pem");
+        let (code, text) = serve(dir.path(), &store);
+        assert_eq!(code, exit::USAGE, "{text}");
+        assert!(text.contains(&format!("{field} none.pem cannot be read: No such file")), "{text}");
+    }
 }
 
 #[test]
