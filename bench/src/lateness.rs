@@ -32,7 +32,7 @@ use crate::{
 const QUEUE: &str = "bench";
 /// "Each fires within 50 ms of its instant."
 const LATE: Duration = Duration::from_millis(50);
-/// Late tasks noted one by one.
+/// Tasks noted one by one.
 const NOTED_MAX: usize = 100_000;
 /// Late tasks due this long after the last late one begin a stretch of their own.
 const APART: Duration = Duration::from_millis(300);
@@ -63,6 +63,9 @@ pub(crate) struct Options {
     /// Seconds that submitting is expected to take.
     #[arg(long, default_value_t = 60)]
     submit_seconds: u64,
+    /// Stretches of tasks that start later than this are listed, milliseconds.
+    #[arg(long, default_value_t = 50)]
+    list_ms: u64,
     /// Where the store is kept; a new folder in the system's folder for such if not given.
     #[arg(long)]
     #[serde(skip)]
@@ -90,7 +93,7 @@ struct Report {
     lateness_p99_ms: f64,
     lateness_p999_ms: f64,
     lateness_max_ms: f64,
-    /// Stretches of due instants with late tasks, apart by more than [`APART`].
+    /// Stretches of due instants with tasks later than `list_ms`, apart by more than [`APART`].
     late_stretches: Vec<Stretch>,
     machine_meanwhile: MachinePauses,
 }
@@ -109,7 +112,9 @@ struct Stretch {
 /// What the handlers saw.
 #[derive(Debug)]
 struct Seen {
-    /// Due instant and lateness of the first [`NOTED_MAX`] late ones, in milliseconds.
+    /// Later than this is listed, microseconds.
+    list_us: u128,
+    /// Due instant and lateness of the first [`NOTED_MAX`] of those, in milliseconds.
     late: Mutex<Vec<(u64, u64)>>,
     lateness_us: Mutex<Histogram<u64>>,
     fired: AtomicU64,
@@ -137,6 +142,7 @@ pub(crate) async fn run(options: Options) -> Result<(), String> {
 
     let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).map_err(|error| error.to_string())?;
     let seen = Arc::new(Seen {
+        list_us: Duration::from_millis(options.list_ms).as_micros(),
         late: Mutex::default(),
         lateness_us: Mutex::new(histogram),
         fired: AtomicU64::new(0),
@@ -177,7 +183,7 @@ async fn work(endpoint: &str, options: &Options, seen: &Arc<Seen>, clock: &Share
             }
             let late = u64::try_from(now_us.saturating_sub(due_us)).unwrap_or(u64::MAX);
             seen.lateness_us.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(late.max(1));
-            if u128::from(late) > LATE.as_micros() {
+            if u128::from(late) > seen.list_us {
                 let mut noted = seen.late.lock().unwrap_or_else(PoisonError::into_inner);
                 if noted.len() < NOTED_MAX {
                     noted.push((ctx.due().unix_ms().unsigned_abs(), late / 1000));
@@ -269,7 +275,8 @@ fn print(report: &Report) -> Result<(), String> {
     println!("later than 50 ms   {:>12} tasks", report.later_than_50_ms);
     let stretches = &report.late_stretches;
     if let Some(begin) = stretches.first().map(|first| first.first_due_ms) {
-        println!("  in {} stretches; the largest, and when by the due instant:", stretches.len());
+        let (count, than) = (stretches.len(), report.settings.list_ms);
+        println!("later than {than} ms in {count} stretches; the largest, and when by the due instant:");
         let mut largest: Vec<&Stretch> = stretches.iter().collect();
         largest.sort_unstable_by_key(|stretch| std::cmp::Reverse(stretch.max_ms));
         for stretch in largest.into_iter().take(STRETCHES_SHOWN) {
