@@ -328,7 +328,7 @@ impl Plan {
             || self.leap.is_some()
             || self.strikes.iter().any(|strike| matches!(strike.what, Nemesis::Clock { .. }));
         let clocks = if clocks_differ { SKEW_MS_MAX } else { 0 };
-        Header::FIRE_MS_MIN + clocks + store.chain(strikes).map(|ms| ms.min(FIRE_TRIED_MS)).sum::<u64>()
+        Header::FIRE_MS_MIN + clocks + store.chain(strikes).map(|ms| ms.min(Header::TRIED_MS_MAX)).sum::<u64>()
     }
 
     /// Strikes, work, wrong clocks and faults of the store: what there is to leave out.
@@ -343,8 +343,6 @@ const DRIFT_PPM_MAX: i32 = 500;
 /// Until connections are made anew, clocks are accepted again, and what was held up comes.
 const SETTLE_MS: u64 = 60_000;
 
-/// Longest that a transaction of a scheduler is tried, before it is given up and planned anew.
-const FIRE_TRIED_MS: u64 = 31_000;
 /// Backoffs of a transaction that fails now and then.
 const BACKOFF_MS: u64 = 2000;
 /// Until a client of the store has noticed a silence and is connected again.
@@ -369,7 +367,7 @@ fn fire_held_ms(fault: Fault, switch: &Switch) -> u64 {
         | Fault::WatchLost
         | Fault::WatchTooMany => 0,
         // The only ones after which backoffs are long.
-        Fault::CommitProxyMemory | Fault::ReadVersionProxyMemory => FIRE_TRIED_MS,
+        Fault::CommitProxyMemory | Fault::ReadVersionProxyMemory => Header::TRIED_MS_MAX,
         _ => switch.hold_ms.1 + BACKOFF_MS,
     }
 }

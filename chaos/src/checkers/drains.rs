@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::Findings;
-use crate::history::{Change, History, NodeChange, TaskStory, TrueTime, What};
+use crate::history::{Change, Header, History, NodeChange, TaskStory, TrueTime, What};
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     let queues = queues(history);
@@ -22,9 +22,12 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
 }
 
 /// Two leases, as a new owner gives a session its whole lease anew, and some time for what the
-/// faults have left undone.
-fn dead_session_over(history: &History) -> Duration {
-    Duration::from_millis(2 * history.header.session_lease_ms) + Duration::from_secs(20)
+/// faults have left undone; and, for a worker that died while they lasted, the transaction that takes
+/// its tasks back may be in flight when all heals.
+fn dead_session_over(history: &History, lost: TrueTime) -> Duration {
+    let header = &history.header;
+    let in_flight_ms = if lost > history.healed() { 0 } else { header.fire_ms_max.min(Header::TRIED_MS_MAX) };
+    Duration::from_millis(2 * header.session_lease_ms + in_flight_ms) + Duration::from_secs(20)
 }
 
 fn dead_sessions(history: &History, findings: &mut Findings) {
@@ -66,7 +69,7 @@ fn dead_sessions(history: &History, findings: &mut Findings) {
 fn over(history: &History, id: &str, lost: TrueTime, at: TrueTime, findings: &mut Findings) {
     let since = lost.max(history.healed());
     let late = at.since(since);
-    if late > dead_session_over(history) {
+    if late > dead_session_over(history, lost) {
         findings.add(id, at, format!("its worker died at {lost}, and still had it {late:?} after {since}"));
     }
 }
@@ -265,6 +268,35 @@ mod tests {
         };
         check_as("L1", run(22_900), 0);
         check_as("L1", run(23_100), 1);
+    }
+
+    #[test]
+    fn what_takes_a_dead_workers_tasks_back_may_be_in_flight_when_all_heals() {
+        let run = |died_ms: u64, fire_ms_max, over_ms| {
+            move |story: &mut Story| {
+                story.header.fire_ms_max = fire_ms_max;
+                story.at_ms(0).commit(vec![lease("a", 1)]).start("a", 1, "w", 0);
+                let (mut steps, died) = ([5000, died_ms], died_ms);
+                steps.sort_unstable();
+                for at in steps {
+                    story.at_ms(at);
+                    if at == died {
+                        story.node("w", Killed)
+                    } else {
+                        story.what(What::Healed)
+                    };
+                }
+                story.at_ms(over_ms).commit(vec![cleared("a")]);
+            }
+        };
+        check_as("L1", run(1000, 2000, 28_900), 0);
+        check_as("L1", run(1000, 2000, 29_100), 1);
+        // No transaction is tried for longer.
+        check_as("L1", run(1000, 90_000, 57_900), 0);
+        check_as("L1", run(1000, 90_000, 58_100), 1);
+        // After the faults nothing holds it up.
+        check_as("L1", run(6000, 90_000, 27_900), 0);
+        check_as("L1", run(6000, 90_000, 28_100), 1);
     }
 
     #[test]

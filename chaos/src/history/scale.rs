@@ -43,6 +43,10 @@ impl Header {
     /// Least value of [`Header::fire_ms_max`] that counts, milliseconds: some round trips and some
     /// tries, when nothing holds a firing up.
     pub const FIRE_MS_MIN: u64 = 1000;
+
+    /// Longest that a transaction of a scheduler is tried, milliseconds, before it is given up and begun
+    /// anew: what holds one up while faults last does so for no longer after they have ended.
+    pub const TRIED_MS_MAX: u64 = 31_000;
 }
 
 /// What a source of histories can see.
