@@ -1,8 +1,10 @@
 //! S7: after an acknowledged cancellation no attempt of the task starts, and none that ran is
 //! accepted; after an acknowledged pause or deletion of a schedule nothing of it falls due.
 
+use std::collections::BTreeMap;
+
 use super::{Findings, schedules::Schedule};
-use crate::history::{AttemptRow, EndState, History, TrueTime};
+use crate::history::{AttemptRow, Change, EndState, History, TrueTime, What};
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     tasks(history, findings);
@@ -22,14 +24,34 @@ fn schedules(history: &History, findings: &mut Findings) {
     }
 }
 
+/// The token under which each cancelled task was last fired, where the store is seen: its
+/// cancellation keeps it.
+fn cancelled_under<'a>(history: &'a History) -> BTreeMap<&'a str, u64> {
+    let mut tokens = BTreeMap::new();
+    let mut keep = |row: &'a Change| {
+        if let Change::Head { id, state: EndState::Cancelled, token, .. } = row {
+            tokens.entry(id.as_str()).or_insert(*token);
+        }
+    };
+    for event in &history.events {
+        match &event.what {
+            What::Commit { changes, .. } => changes.iter().for_each(&mut keep),
+            What::FinalRow { row } => keep(row),
+            _ => {}
+        }
+    }
+    tokens
+}
+
 fn tasks(history: &History, findings: &mut Findings) {
+    let stored = cancelled_under(history);
     for (id, task) in history.tasks() {
         let Some(cancelled) = task.cancelled else { continue };
         // What was on its way to its worker when the cancellation was committed may still
         // begin; it was fired before, and nothing of it is accepted. Its token shows: no later
-        // one is ever given.
+        // one is ever given. Where the store is not seen, it is at most the next after what began.
         let before = task.starts.iter().filter(|start| start.at <= cancelled).map(|start| start.token).max();
-        let fired = before.map_or(1, |token| token + 1);
+        let fired = stored.get(id.as_str()).copied().unwrap_or_else(|| before.map_or(1, |token| token + 1));
         for start in task.starts.iter().filter(|start| start.at > cancelled && start.token > fired) {
             findings.add(&id, start.at, format!("began under token {} after its cancellation", start.token));
         }
@@ -52,8 +74,9 @@ fn tasks(history: &History, findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use crate::{
-        checkers::testing::{Story, check_as},
+        checkers::testing::{Story, check_as, head},
         history::{
+            Change,
             EndState::{Cancelled, Succeeded},
             ScheduleAction::{self, Delete, Pause, Resume},
         },
@@ -109,6 +132,25 @@ mod tests {
             }),
             1,
         );
+    }
+
+    #[test]
+    fn what_was_fired_before_a_cancellation_may_begin_late_and_the_row_tells_what_was() {
+        let begins = |token: u64, row: Vec<Change>| {
+            move |story: &mut Story| {
+                story.at_ms(10).cancelled("a").at_ms(20).start("a", token, "w", 0).rows(row);
+            }
+        };
+        // The first attempt never began: its order was lost.
+        check_as("S7", begins(2, vec![head("a", Cancelled, 2, 2)]), 0);
+        check_as("S7", begins(2, vec![head("a", Cancelled, 1, 1)]), 1);
+        check_as("S7", begins(1, vec![head("a", Cancelled, 0, 0)]), 1);
+        check_as("S7", begins(2, vec![]), 1);
+        let committed = |story: &mut Story| {
+            story.commit(vec![head("a", Cancelled, 2, 2)]);
+            begins(2, vec![])(story);
+        };
+        check_as("S7", committed, 0);
     }
 
     #[test]

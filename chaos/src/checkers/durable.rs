@@ -2,10 +2,16 @@
 //! meanwhile: tasks, accepted completions, cancellations, schedules. Where the commit log is
 //! seen, the rows at the end are those that the commits left, to the last one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::Findings;
-use crate::history::{Change, EndState, History, ScheduleAction, What};
+use crate::history::{Change, EndState, Header, History, ScheduleAction, TrueTime, What};
+
+/// A call that its caller has given up may still take effect for this long.
+const TRIED_MAX: Duration = Duration::from_millis(Header::TRIED_MS_MAX);
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     let rows = Rows::of(history);
@@ -73,6 +79,7 @@ enum Known {
 fn schedules(history: &History, rows: &Rows<'_>, findings: &mut Findings) {
     let mut known: BTreeMap<&str, Option<Known>> = BTreeMap::new();
     let mut open: BTreeMap<u64, (&str, Known)> = BTreeMap::new();
+    let mut late: BTreeMap<&str, TrueTime> = BTreeMap::new();
     for event in &history.events {
         match &event.what {
             What::ScheduleCall { op, schedule, action } => {
@@ -90,8 +97,13 @@ fn schedules(history: &History, rows: &Rows<'_>, findings: &mut Findings) {
                 let Some((schedule, after)) = open.remove(op) else { continue };
                 // With another call under way nobody knows which came first.
                 let alone = open.values().all(|(other, _)| *other != schedule);
+                // Nor with one whose caller has given up, and the scheduler not yet.
+                let certain = *ok && alone && late.get(schedule).is_none_or(|until| event.at > *until);
+                if *unknown {
+                    late.insert(schedule, event.at.plus(TRIED_MAX));
+                }
                 if *ok || *unknown {
-                    known.insert(schedule, (*ok && alone).then_some(after));
+                    known.insert(schedule, certain.then_some(after));
                 }
             }
             _ => {}
@@ -176,7 +188,7 @@ mod tests {
         history::{
             Change,
             EndState::{Cancelled, Scheduled, Succeeded},
-            ScheduleAction::{Delete, Pause},
+            ScheduleAction::{Delete, Pause, Resume},
         },
     };
 
@@ -239,6 +251,26 @@ mod tests {
         };
         ends(unknown, vec![], 0);
         ends(unknown, vec![row(true)], 0);
+    }
+
+    #[test]
+    fn a_change_whose_caller_gave_up_may_follow_later_ones_for_as_long_as_it_is_tried() {
+        let paused = |active| Change::Schedule {
+            schedule: "s".to_owned(),
+            uid: "u".to_owned(),
+            active,
+            next_unix_ms: None,
+            occurrences: 0,
+        };
+        let overtaken = |after_ms: u64| {
+            move |story: &mut Story| {
+                story.every("s", 1000).schedule_unknown("s", Resume);
+                story.at_ms(after_ms).schedule("s", Pause);
+            }
+        };
+        ends(overtaken(31_000), vec![paused(true)], 0);
+        ends(overtaken(31_001), vec![paused(true)], 1);
+        ends(overtaken(31_001), vec![paused(false)], 0);
     }
 
     #[test]

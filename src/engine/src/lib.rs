@@ -5,6 +5,7 @@
 //! same answers on a server, in the simulator and in a property test.
 
 pub mod calendar;
+pub mod cluster;
 pub mod cluster_time;
 pub mod dispatch;
 pub mod id;

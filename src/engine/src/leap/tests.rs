@@ -15,6 +15,8 @@ struct Machine {
     announced: Option<Sign>,
     /// When its time daemon sets the clock right and clears the kernel's flag.
     corrected: i64,
+    /// Readings are off by up to this, now one way, now the other; it is in the error bound.
+    jitter: i64,
 }
 
 impl Machine {
@@ -75,16 +77,17 @@ fn due_at(truth: Option<Sign>, due: i64) -> i64 {
 fn fired(machine: &Machine, start: i64, pauses: &[i64], dues: &[i64]) -> Vec<Option<i64>> {
     let mut watch = Watch::with_table(Mode::Pause, Cow::Owned(machine.table()));
     let mut fired = vec![None; dues.len()];
+    let error = Duration::from_millis(machine.jitter.unsigned_abs());
     let mut t = start;
-    for pause in pauses.iter().cycle() {
+    for (pause, off) in pauses.iter().cycle().zip([1, -1, 0, -1].iter().cycle()) {
         let now = Stamp {
-            wall: Timestamp::from_unix_ms(machine.wall(t)),
+            wall: Timestamp::from_unix_ms(machine.wall(t) + off * machine.jitter),
             mono: Monotonic::from_nanos(u64::try_from(t).unwrap() * 1_000_000 + 5_000_000_000),
         };
-        let bounds = Bounds { leap: machine.flag(t), ..Bounds::default() };
+        let bounds = Bounds { leap: machine.flag(t), error, ..Bounds::default() };
         let verdict = watch.observe(now, &bounds);
         if verdict.held_for.is_none() {
-            let reached = now.wall.saturating_sub(verdict.lag).unix_ms();
+            let reached = now.wall.saturating_sub(verdict.lag).saturating_sub(error).unix_ms();
             for (at, due) in fired.iter_mut().zip(dues) {
                 if *due <= reached {
                     at.get_or_insert(t);
@@ -107,13 +110,13 @@ fn sign() -> impl Strategy<Value = Option<Sign>> {
 proptest! {
     #[test]
     fn nothing_is_early_or_lost_whatever_the_kernel_was_told(
-        truth in sign(), announced in sign(), corrected in 11_000_i64..HOUR - 60_000,
+        truth in sign(), announced in sign(), corrected in 11_000_i64..HOUR - 60_000, jitter in 0..4_i64,
         start in prop_oneof![Just(0_i64), 0_i64..20_000, 0..HOUR],
         pauses in prop::collection::vec(1_i64..250, 1..20),
         dues in prop::collection::vec(END - 4_000..END + 6_000, 1..12),
         later in END..END + HOUR,
     ) {
-        let machine = Machine { truth, announced, corrected };
+        let machine = Machine { truth, announced, corrected, jitter };
         let mut dues = dues;
         dues.extend([END - 1000, END - 1, END, END + 1, END + 999, END + 1000, later]);
         for (due, at) in dues.iter().zip(fired(&machine, start, &pauses, &dues)) {
@@ -128,7 +131,7 @@ proptest! {
 }
 
 fn check(truth: Option<Sign>, announced: Option<Sign>, corrected: i64, expect: [i64; 6]) {
-    let machine = Machine { truth, announced, corrected };
+    let machine = Machine { truth, announced, corrected, jitter: 0 };
     let dues = [END - 1500, END - 1000, END - 1, END, END + 500, END + 1000];
     let late: Vec<i64> = fired(&machine, 0, &[1], &dues)
         .iter()
@@ -146,6 +149,22 @@ fn an_announced_second_costs_nothing() {
 }
 
 #[test]
+fn readings_that_jitter_are_taken_for_no_step_and_nothing_is_early() {
+    let dues = [END - 1500, END - 1001, END - 1000, END - 1, END, END + 1, END + 500, END + 1000];
+    let signs = [None, Some(Sign::Insert), Some(Sign::Delete)];
+    for (truth, announced) in signs.into_iter().flat_map(|truth| signs.map(|announced| (truth, announced))) {
+        let machine = Machine { truth, announced, corrected: HOUR, jitter: 3 };
+        // Whichever way the first reading after the jump is off.
+        for start in 0..4 {
+            for (due, at) in dues.iter().zip(fired(&machine, start, &[1], &dues)) {
+                let (at, right) = (at.expect("fired"), due_at(truth, *due));
+                assert!(at >= right, "{machine:?} from {start}: due {} at {right}, fired at {at}", due - END);
+            }
+        }
+    }
+}
+
+#[test]
 fn an_unannounced_second_is_held_by_the_table_and_costs_nothing_either() {
     check(Some(Sign::Insert), None, 70_000, [0; 6]);
 }
@@ -157,12 +176,12 @@ fn a_false_announcement_makes_tasks_late_and_never_early() {
     // Left out falsely: the clock is a second fast, and not believed.
     check(None, Some(Sign::Delete), HOUR, [0; 6]);
     // Left out in truth, but not announced: the clock is a second slow.
-    check(Some(Sign::Delete), None, HOUR, [0, 0, 999, 1000, 1000, 1000]);
+    check(Some(Sign::Delete), None, HOUR, [0, 0, 1000, 1000, 1000, 1000]);
 }
 
 #[test]
 fn everything_is_held_during_the_inserted_second_even_what_was_due_before() {
-    let machine = Machine { truth: Some(Sign::Insert), announced: Some(Sign::Insert), corrected: HOUR };
+    let machine = Machine { truth: Some(Sign::Insert), announced: Some(Sign::Insert), corrected: HOUR, jitter: 0 };
     for announced in [machine.announced, None] {
         let machine = Machine { announced, ..machine };
         let mut watch = Watch::with_table(Mode::Pause, Cow::Owned(machine.table()));
@@ -180,7 +199,7 @@ fn everything_is_held_during_the_inserted_second_even_what_was_due_before() {
 
 #[test]
 fn a_smeared_host_holds_nothing() {
-    let machine = Machine { truth: Some(Sign::Insert), announced: None, corrected: HOUR };
+    let machine = Machine { truth: Some(Sign::Insert), announced: None, corrected: HOUR, jitter: 0 };
     let mut watch = Watch::with_table(Mode::Smear, Cow::Owned(machine.table()));
     for t in 0..20_000_i64 {
         let mono = Monotonic::from_nanos(t.unsigned_abs() * 1_000_000);
@@ -230,6 +249,7 @@ fn before_a_midnight_without_its_last_second_lies_what_was_before_that_second() 
     assert_eq!(lag(END - 1001, 0), Duration::ZERO);
     // 300 ms fast: true UTC is 23:59:58.700 when it jumps, not 23:59:59.700.
     assert_eq!(lag(END, 1), Duration::from_secs(1));
+    assert_eq!(lag(END - 1, 2), Duration::from_secs(1), "a reading that jitters");
     assert_eq!(lag(END + 299, 300), Duration::from_secs(1));
     assert_eq!(lag(END + 300, 301), Duration::ZERO);
 }

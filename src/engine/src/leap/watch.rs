@@ -19,7 +19,7 @@ const STEP_MIN: i128 = 500_000_000;
 /// A kernel may be this much off when it makes the step.
 const NEAR: Duration = Duration::from_secs(2);
 
-/// Readings are rounded to milliseconds.
+/// Readings are rounded to milliseconds, and jitter.
 const TICK: Duration = Duration::from_millis(5);
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,7 +112,8 @@ impl Watch {
             verdict.lag += SECOND;
         }
         // Just after a second that is left out, what lies before midnight lies before that second.
-        let midnight = next_midnight(now.wall).saturating_sub(SECOND * 86_400);
+        // A reading within that second's last moments is a jittering clock's that has jumped.
+        let midnight = next_midnight(now.wall.saturating_add(TICK)).saturating_sub(SECOND * 86_400);
         let left_out = self.table.lists(Leap { at: midnight, sign: Sign::Delete });
         if left_out && now.wall.saturating_sub(bounds.error) < midnight {
             verdict.lag += SECOND;
@@ -166,9 +167,11 @@ impl Watch {
             let past = next_midnight(now.wall).saturating_sub(SECOND * 86_400);
             now.wall.since(past) < SETTLE_MAX && !listed(Some(past), Sign::Delete)
         };
+        // A clock that was set back step by step, and not one whose readings jitter.
+        let undone = |at: Timestamp| step <= -STEP_MIN || now.wall.saturating_add(SECOND) <= at;
         if jumped || hidden {
             self.jumped = Some(now.wall);
-        } else if self.jumped.is_some_and(|at| step <= -STEP_MIN || now.wall.since(at) >= SETTLE_MAX || now.wall < at) {
+        } else if self.jumped.is_some_and(|at| undone(at) || now.wall.since(at) >= SETTLE_MAX) {
             self.jumped = None;
         }
     }
