@@ -5,6 +5,11 @@ use std::process::ExitCode;
 
 mod cli;
 
+// A run takes and gives back a great many small pieces.
+#[cfg(madsim)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }

@@ -15,8 +15,6 @@ use chrono_tz::Tz;
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-/// No zone is further from UTC, and none shifts by more.
-const SHIFT_MAX: TimeDelta = TimeDelta::hours(26);
 
 /// What makes the occurrences of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,18 +125,23 @@ impl Fields {
 
     /// Each matching local time once.
     fn fixed(&self, zone: Tz, after: DateTime<Utc>, until: DateTime<Utc>) -> BTreeSet<DateTime<Utc>> {
-        let from = whole_minute(after).with_timezone(&zone).naive_local().and_utc() - SHIFT_MAX;
-        let to = until.with_timezone(&zone).naive_local().and_utc() + SHIFT_MAX;
-        let local = steps(from, to, self.step).map(|at| at.naive_utc()).filter(|at| self.matches(*at));
-        local.map(|local| self.first_showing(zone, local)).collect()
+        // Local times that instants of the span show, or skip: by what these are ahead of UTC, from a
+        // step before the span on, as its first instant may end a gap.
+        let before = whole_minute(after) - self.step;
+        let ahead = |at: DateTime<Utc>| at.with_timezone(&zone).naive_local() - at.naive_utc();
+        let all = || steps(before, until, self.step).map(ahead);
+        let (Some(least), Some(most)) = (all().min(), all().max()) else { return BTreeSet::new() };
+        let local = steps(before + least, until + most, self.step).map(|at| at.naive_utc());
+        local.filter(|at| self.matches(*at)).map(|local| self.first_showing(zone, local, most)).collect()
     }
 
-    /// The first instant that shows this local time or, if it is skipped, a later one.
-    fn first_showing(&self, zone: Tz, local: NaiveDateTime) -> DateTime<Utc> {
+    /// The first instant that shows this local time or, if it is skipped, a later one. Local time is at
+    /// most that much ahead of UTC.
+    fn first_showing(&self, zone: Tz, local: NaiveDateTime, most: TimeDelta) -> DateTime<Utc> {
         if let Some(at) = zone.from_local_datetime(&local).earliest() {
             return at.to_utc();
         }
-        let mut at = local.and_utc() - SHIFT_MAX;
+        let mut at = local.and_utc() - most;
         while at.with_timezone(&zone).naive_local() <= local {
             at += self.step;
         }
@@ -202,6 +205,31 @@ mod tests {
             &["2025-10-26T00:30:00Z", "2025-10-26T01:00:00Z", "2025-10-26T01:30:00Z"],
         );
         check("20 0 3 * * sun", spring, summer, &["2025-03-30T01:00:20Z"]);
+    }
+
+    #[test]
+    fn short_spans_have_together_what_a_long_one_has() {
+        let time = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis();
+        let check = |zone: &str, expr: &str, noon: &str, count: usize| {
+            let rule = Rule::Cron { expr: expr.to_owned(), zone: zone.to_owned() };
+            let (after, until) = (time(noon) - 86_400_000, time(noon) + 86_400_000);
+            let whole = rule.between(after, until).unwrap();
+            assert_eq!(whole.len(), count, "{zone} {expr}");
+            // Spans that begin and end at the transition, around it, and off the minute.
+            for length in [450_000, 1_800_000, 5_000_001] {
+                let spans = (0..).map(|turn| after + turn * length).take_while(|from| *from < until);
+                let parts = spans.flat_map(|from| rule.between(from, (from + length).min(until)).unwrap());
+                assert_eq!(parts.collect::<BTreeSet<_>>(), whole, "{zone} {expr} by {length} ms");
+            }
+        };
+        for expr in ["30 2 * * *", "0 3 * * *", "59 1 * * *"] {
+            check("Europe/Berlin", expr, "2025-03-30T12:00:00Z", 2);
+            check("Europe/Berlin", expr, "2025-10-26T12:00:00Z", 2);
+            check("Australia/Lord_Howe", expr, "2025-04-05T12:00:00Z", 2);
+        }
+        check("Australia/Lord_Howe", "15 2 * * *", "2025-10-05T00:00:00Z", 2);
+        // A whole day was skipped: its times come at once.
+        check("Pacific/Apia", "15,45 7 * * *", "2011-12-30T12:00:00Z", 3);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(super) struct Model {
     /// What of the error is due to a leap second, and unknown to the node.
     leap_error: i128,
     last_mono: i128,
+    /// When anything changes next, as of the last change: clocks are read a hundred times as often.
+    next: i128,
 }
 
 impl Model {
@@ -65,7 +67,7 @@ impl Model {
             LeapPlan::Smear | LeapPlan::Unannounced => None,
         };
         let true_leap = leap.filter(|_| plan.leap != LeapPlan::Smear).map(|leap| timeline.leap_begins(leap));
-        Self {
+        let mut model = Self {
             timeline,
             rng,
             jitter_us: plan.jitter_us,
@@ -85,7 +87,10 @@ impl Model {
             suspended: None,
             leap_error: 0,
             last_mono: 0,
-        }
+            next: 0,
+        };
+        model.next = model.next_change();
+        model
     }
 
     /// Wall time in Unix nanoseconds.
@@ -126,7 +131,7 @@ impl Model {
     pub(super) fn wait(&mut self, now: i128, span: i128) -> (i128, i128) {
         self.advance(now);
         let rate = 1_000_000_000 + self.mono_rate_ppb();
-        let next = self.next_change().unwrap_or(i128::MAX) - now;
+        let next = self.next.saturating_sub(now);
         let need = if rate == 0 { next } else { (span * 1_000_000_000).div_euclid(rate) + 1 };
         (need, next)
     }
@@ -149,20 +154,23 @@ impl Model {
 
     /// Applies every change up to `now`.
     fn advance(&mut self, now: i128) {
-        while let Some(next) = self.next_change().filter(|next| *next <= now) {
+        while self.next <= now {
+            let next = self.next;
             self.anchor(next);
             self.change(next);
+            self.next = self.next_change();
         }
     }
 
-    fn next_change(&self) -> Option<i128> {
+    /// When anything changes next; never before the last change.
+    fn next_change(&self) -> i128 {
         let events = self.events.last().map(|event| i128::from(event.at_ms) * 1_000_000);
         let slewed = self.slew.map(|(until, _)| until);
         let resumed = self.suspended.map(|(until, _)| until);
         // A suspended machine does nothing.
         let own = if resumed.is_some() { [None; 3] } else { [self.next_sync, slewed, self.kernel_leap()] };
         let changes = own.into_iter().chain([events, resumed, self.true_leap]).flatten();
-        changes.map(|at| at.max(self.at)).min()
+        changes.map(|at| at.max(self.at)).min().unwrap_or(i128::MAX)
     }
 
     /// When the kernel's own clock comes to the leap second that it was told of.

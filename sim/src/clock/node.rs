@@ -135,16 +135,18 @@ impl Clock for NodeClock {
         async move {
             loop {
                 // A timer that fires early does not look at the clock again.
-                let (left, early) = with(&model, |model, now| (target - model.exact(now), model.timers_early(now)));
+                let (left, early, wait) = with(&model, |model, now| {
+                    let (left, early) = (target - model.exact(now), model.timers_early(now));
+                    (left, early, model.wait(now, left - early))
+                });
                 if left <= 0 {
                     return;
                 }
-                let left = left - early;
-                if left <= 0 {
+                if left <= early {
                     // Even a broken timer takes a moment, or those who wait by it would stop true time.
                     return sleep(SLEEP_MIN).await;
                 }
-                let (need, next) = with(&model, |model, now| model.wait(now, left));
+                let (need, next) = wait;
                 let nanos = u64::try_from(need.min(next)).unwrap_or(u64::MAX);
                 sleep(Duration::from_nanos(nanos).clamp(SLEEP_MIN, Duration::from_secs(86_400))).await;
             }
