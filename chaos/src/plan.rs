@@ -92,12 +92,26 @@ pub struct Knobs {
     pub fires_in_flight_max: u32,
     /// How often everything is read again, milliseconds.
     pub rescan_ms: u64,
+    /// Rows of a page of the due index.
+    #[serde(default = "page_rows")]
+    pub due_page_rows: u32,
+    /// Rows of a page of leases, ticks and idempotency keys.
+    #[serde(default = "page_rows")]
+    pub scan_page_rows: u32,
+    /// Tasks of a page that a client lists.
+    #[serde(default = "page_rows")]
+    pub list_page_size: u32,
     /// Schedulers take the hosts' clocks as smeared.
     #[serde(default)]
     pub smear: bool,
     /// The schedulers' list of leap seconds has the true one.
     #[serde(default)]
     pub leap_listed: bool,
+}
+
+/// What every plan had before pages were a knob.
+const fn page_rows() -> u32 {
+    1000
 }
 
 impl Default for Knobs {
@@ -111,6 +125,9 @@ impl Default for Knobs {
             fire_batch_max: 256,
             fires_in_flight_max: 8,
             rescan_ms: 10_000,
+            due_page_rows: page_rows(),
+            scan_page_rows: page_rows(),
+            list_page_size: page_rows(),
             smear: false,
             leap_listed: false,
         }
@@ -168,6 +185,10 @@ impl Plan {
         require((1..=1000).contains(&slots), "shape.slots", &slots, "1 to 1000")?;
         require(late <= 3, "shape.late", &late, "0 to 3")?;
         require((1000..=86_400_000).contains(&self.safety_ms), "safety_ms", &self.safety_ms, "1 s to a day")?;
+        let Knobs { due_page_rows, scan_page_rows, list_page_size, .. } = self.knobs;
+        require((1..=1000).contains(&due_page_rows), "knobs.due_page_rows", &due_page_rows, "1 to 1000")?;
+        require((1..=1000).contains(&scan_page_rows), "knobs.scan_page_rows", &scan_page_rows, "1 to 1000")?;
+        require((1..=1000).contains(&list_page_size), "knobs.list_page_size", &list_page_size, "1 to 1000")?;
         self.store.check()?;
         let nodes = self.nodes();
         for name in self.clocks.keys() {

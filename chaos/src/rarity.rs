@@ -62,6 +62,14 @@ rarities! {
     AttemptLost = "attempt-lost",
     /// A task was cancelled while an attempt ran.
     CancelWhileRunning = "cancel-while-running",
+    /// A page of the due index was full, and the next went on behind it. Reported by the world.
+    DuePageContinued = "due-page-continued",
+    /// The same of leases.
+    LeasePageContinued = "lease-page-continued",
+    /// The same of schedules' instants.
+    TickPageContinued = "tick-page-continued",
+    /// The same of tasks that a client lists.
+    TaskPageContinued = "task-page-continued",
 }
 
 /// How often each rare thing happened.

@@ -107,7 +107,8 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
             () = shared.core.closed() => return,
             () = shared.clock.sleep(pause) => {}
         }
-        match transactions::sweep_idempotency(&shared.db, after.take(), shared.clock.now()).await {
+        let limit = shared.options.scan_page_rows;
+        match transactions::sweep_idempotency(&shared.db, after.take(), shared.clock.now(), limit).await {
             Ok(next) => after = next,
             Err(error) => tracing::warn!(%error, "sweeping idempotency keys failed"),
         }

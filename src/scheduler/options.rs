@@ -27,6 +27,10 @@ pub struct SchedulerOptions {
     pub entries_max: u32,
     /// Entries of one shard, queue and priority held in memory: 1000 to 10,000,000.
     pub stream_entries_max: u32,
+    /// Rows of one page of the due index: 1 to 1000.
+    pub due_page_rows: u32,
+    /// Rows of one page of any other scan (leases, ticks, idempotency keys): 1 to 1000.
+    pub scan_page_rows: usize,
     /// Tasks in one firing transaction: 1 to 1000.
     pub fire_batch_max: usize,
     /// Firing transactions in flight: 1 to 64.
@@ -54,6 +58,8 @@ impl Default for SchedulerOptions {
             hot_window: Duration::from_secs(300),
             entries_max: 4_000_000,
             stream_entries_max: 65_536,
+            due_page_rows: 1000,
+            scan_page_rows: 1000,
             fire_batch_max: 256,
             fires_in_flight_max: 8,
             timeout_grace: Duration::from_secs(10),
@@ -99,6 +105,8 @@ impl SchedulerOptions {
             ("payload_bytes_max", self.payload_bytes_max, 1..=limits::PAYLOAD_BYTES_CEILING, "1 to 8388608"),
             ("entries_max", self.entries_max as usize, 10_000..=100_000_000, "10000 to 100000000"),
             ("stream_entries_max", self.stream_entries_max as usize, 1000..=10_000_000, "1000 to 10000000"),
+            ("due_page_rows", self.due_page_rows as usize, 1..=1000, "1 to 1000"),
+            ("scan_page_rows", self.scan_page_rows, 1..=1000, "1 to 1000"),
             ("fire_batch_max", self.fire_batch_max, 1..=1000, "1 to 1000"),
             ("fires_in_flight_max", self.fires_in_flight_max, 1..=64, "1 to 64"),
         ];
@@ -132,5 +140,7 @@ mod tests {
         check(|o| o.session_lease = Duration::from_millis(499), "session_lease");
         check(|o| o.payload_bytes_max = (8 << 20) + 1, "payload_bytes_max");
         check(|o| o.fire_batch_max = 1001, "fire_batch_max");
+        check(|o| o.due_page_rows = 0, "due_page_rows");
+        check(|o| o.scan_page_rows = 1001, "scan_page_rows");
     }
 }

@@ -102,7 +102,8 @@ impl Caller {
     }
 
     async fn read_tasks(&self) -> Result<Vec<proto::Task>, ClientError> {
-        let listed = self.server().list(TaskFilter::new().page_size(1000)).collect().await?;
+        let page_size = self.world.plan.knobs.list_page_size;
+        let listed = self.server().list(TaskFilter::new().page_size(page_size)).collect().await?;
         let ids: Vec<_> = listed.iter().filter_map(|task| task.id.parse().ok()).collect();
         let mut tasks = Vec::with_capacity(ids.len());
         for some in ids.chunks(CALLS) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use escapement::store::StoreError;
+use escapement::{keyspace::Kind, store::StoreError};
 use escapement_sim::{
     clock::{Claim, Correct, LeapPlan},
     store::{Effect, Fault},
@@ -74,6 +74,15 @@ const CLOCKS: &[&str] = &[
     "leap-timers-early",
 ];
 
+/// Scans whose pages are counted, by the kind of their keys: the first element of each key, which the
+/// tuple layer writes in one byte behind 0x15.
+const PAGES: &[(Rarity, Kind)] = &[
+    (Rarity::DuePageContinued, Kind::Due),
+    (Rarity::LeasePageContinued, Kind::Lease),
+    (Rarity::TickPageContinued, Kind::Tick),
+    (Rarity::TaskPageContinued, Kind::Task),
+];
+
 const LOGGED: &[&str] = &["unknown-commit-applied", "unknown-commit-not-applied", "zombie-commit"];
 
 fn store_name(fault: Fault) -> String {
@@ -116,7 +125,11 @@ impl World {
         let counts = [applied, not, log.landed_after_cut_off()].map(|count| count as u64);
         let logged = LOGGED.iter().map(|name| (*name).to_owned()).zip(counts);
         let effects = self.store.effects().into_iter().map(|(effect, count)| (effect_name(effect), count));
-        rarities.extend(logged.chain(effects).filter(|(_, count)| *count > 0));
+        let pages = PAGES.iter().map(|(rarity, kind)| {
+            let prefix = [0x15, u8::try_from(kind.code()).unwrap_or_default()];
+            (rarity.name().to_owned(), self.store.pages_continued(prefix))
+        });
+        rarities.extend(logged.chain(effects).chain(pages).filter(|(_, count)| *count > 0));
         (faults, rarities)
     }
 

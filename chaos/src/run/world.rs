@@ -257,6 +257,8 @@ impl World {
             member_lease: Duration::from_millis(knobs.member_lease_ms),
             hot_window: Duration::from_millis(knobs.hot_window_ms),
             stream_entries_max: knobs.stream_entries_max,
+            due_page_rows: knobs.due_page_rows,
+            scan_page_rows: knobs.scan_page_rows as usize,
             fire_batch_max: knobs.fire_batch_max as usize,
             fires_in_flight_max: knobs.fires_in_flight_max as usize,
             rescan_interval: Duration::from_millis(knobs.rescan_ms),

@@ -101,6 +101,7 @@ impl Draw {
 
     fn knobs(&self) -> Knobs {
         let dice = self.dice("knobs");
+        let pages = self.dice("pages");
         Knobs {
             shards: dice.pick(&[1, 4, 8, 32]),
             session_lease_ms: dice.pick(&[1000, 2000, 5000]),
@@ -110,6 +111,9 @@ impl Draw {
             fire_batch_max: dice.pick(&[1, 10, 256]),
             fires_in_flight_max: dice.pick(&[1, 8]),
             rescan_ms: dice.pick(&[5000, 15_000]),
+            due_page_rows: pages.pick(&[1, 2, 3, 10, 1000, 1000]),
+            scan_page_rows: pages.pick(&[1, 2, 3, 10, 1000, 1000]),
+            list_page_size: pages.pick(&[1, 3, 20, 1000, 1000, 1000]),
             smear: false,
             leap_listed: false,
         }

@@ -23,6 +23,7 @@ use super::{
     dice::{Dice, Effect},
     engine::FaultyEngine,
     log::CommitLog,
+    pages::Pages,
     plan::{Fault, FaultPlan, PlanError},
 };
 
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) plan: FaultPlan,
     pub(super) dice: Dice,
     pub(super) log: CommitLog,
+    pub(super) pages: Pages,
     state: Mutex<State>,
 }
 
@@ -70,6 +72,7 @@ impl SimStore {
             dice: Dice::new(&plan),
             plan,
             log: CommitLog::default(),
+            pages: Pages::default(),
             state: Mutex::default(),
         })))
     }
@@ -117,6 +120,12 @@ impl SimStore {
     /// How often each fault took effect.
     pub fn hits(&self) -> BTreeMap<Fault, u64> {
         self.0.dice.hits()
+    }
+
+    /// How often a page of a range read was as full as it may be and another one went on behind its last
+    /// row: counted for the keys that begin with these two bytes.
+    pub fn pages_continued(&self, prefix: [u8; 2]) -> u64 {
+        self.0.pages.continued(prefix)
     }
 
     /// How often each effect was seen.

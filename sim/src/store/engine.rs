@@ -46,7 +46,9 @@ impl Engine for FaultyEngine {
     fn get_range(&self, read: RangeRead, version: Version) -> BoxFuture<'_, Result<RangePage, StoreError>> {
         async move {
             self.0.admit_read().await?;
-            self.0.noted(self.0.memory.get_range(read, version).await)
+            let page = self.0.noted(self.0.memory.get_range(read.clone(), version).await)?;
+            self.0.pages.read(&read, &page);
+            Ok(page)
         }
         .boxed()
     }

@@ -23,6 +23,7 @@ mod dice;
 mod engine;
 mod log;
 mod node;
+mod pages;
 mod plan;
 mod presets;
 mod recovery;

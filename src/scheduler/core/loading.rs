@@ -56,13 +56,14 @@ impl Core {
     /// Takes a shard over: its streams, leases and ticks.
     pub(super) async fn load_shard(&mut self, shard: ShardId) -> Outcome<()> {
         let shared = Arc::clone(&self.shared);
+        let page_rows = shared.options.scan_page_rows;
         self.dispatcher.own_shard(shard);
         let streams = find_streams(&shared, shard).await?;
         self.streams_found(&streams);
         self.dispatcher.streams_complete(shard);
         let mut after = None;
         loop {
-            let (rows, next) = transactions::load_leases(&shared.db, shard, after).await?;
+            let (rows, next) = transactions::load_leases(&shared.db, shard, after, page_rows).await?;
             after = next;
             let now = self.look();
             for (id, lease) in rows {
@@ -74,7 +75,7 @@ impl Core {
         }
         let mut after = None;
         loop {
-            let page = transactions::read_ticks(&shared.db, shard, after).await?;
+            let page = transactions::read_ticks(&shared.db, shard, after, page_rows).await?;
             self.ticks.read(shard, &page);
             after = page.rows.last().copied();
             if !page.more {
@@ -214,7 +215,7 @@ impl Core {
         self.spawn(async move {
             let mut after = None;
             loop {
-                match transactions::read_ticks(&shared.db, shard, after).await {
+                match transactions::read_ticks(&shared.db, shard, after, shared.options.scan_page_rows).await {
                     Ok(page) if page.more => {
                         after = page.rows.last().copied();
                         shared.tell(Message::TicksRead { shard, page }).await;

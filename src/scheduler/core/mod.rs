@@ -72,6 +72,7 @@ impl Core {
                 refresh: options.hot_window / 5,
                 entries_max: options.entries_max,
                 stream_entries_max: options.stream_entries_max,
+                page_rows: options.due_page_rows,
                 ..Options::default()
             },
             due,

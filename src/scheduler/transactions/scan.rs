@@ -14,9 +14,6 @@ use crate::{
 const SCAN: TransactionKind = TransactionKind::idempotent("scan").tag("escapement-scan");
 const SWEEP: TransactionKind = TransactionKind::idempotent("sweep").batch().tag("escapement-sweep");
 
-/// Rows of one page: "scan 1000 tasks at a time".
-pub(crate) const PAGE_ROWS: usize = 1000;
-
 /// A page of one stream of the due index.
 #[derive(Debug)]
 pub(crate) struct DuePage {
@@ -82,10 +79,11 @@ pub(crate) async fn load_leases(
     db: &Database,
     shard: ShardId,
     after: Option<TaskId>,
+    limit: usize,
 ) -> Outcome<(Vec<(TaskId, Lease)>, Option<TaskId>)> {
     let committed = db
         .run(SCAN, |tx, _| async move {
-            let page = tx.get_range_snapshot(keyspace::leases(shard, after).limit(PAGE_ROWS)).await?;
+            let page = tx.get_range_snapshot(keyspace::leases(shard, after).limit(limit)).await?;
             let mut rows = Vec::with_capacity(page.rows.len());
             let mut last = None;
             for (key, value) in &page.rows {
@@ -113,10 +111,11 @@ pub(crate) async fn read_ticks(
     db: &Database,
     shard: ShardId,
     after: Option<(Timestamp, ScheduleUid)>,
+    limit: usize,
 ) -> Outcome<TickPage> {
     let committed = db
         .run(SCAN, |tx, _| async move {
-            let mut range = keyspace::ticks(shard).limit(PAGE_ROWS);
+            let mut range = keyspace::ticks(shard).limit(limit);
             if let Some((at, uid)) = after {
                 range.begin = KeySelector::first_greater_than(keyspace::tick(shard, at, uid));
             }
@@ -134,10 +133,11 @@ pub(crate) async fn sweep_idempotency(
     db: &Database,
     after: Option<bytes::Bytes>,
     now: Timestamp,
+    limit: usize,
 ) -> Outcome<Option<bytes::Bytes>> {
     let committed = db
         .run(SWEEP, |tx, _| {
-            let mut range = keyspace::idempotencies().limit(PAGE_ROWS);
+            let mut range = keyspace::idempotencies().limit(limit);
             if let Some(after) = &after {
                 range.begin = KeySelector::first_greater_than(after.clone());
             }

@@ -74,7 +74,7 @@ fn a_lease_or_due_entry_that_cannot_be_read_is_no_obstacle_to_loading() {
     world.put(due_key(&due), "no due record");
     world.put(keyspace::lease(ShardId(0), leased.id), "no lease");
 
-    let (leases, next) = now(load_leases(&world.db, ShardId(0), None)).unwrap();
+    let (leases, next) = now(load_leases(&world.db, ShardId(0), None, 1000)).unwrap();
     assert_eq!((leases.len(), leases[0].0, next), (1, running.id, None));
     let stream = due_stream(SHARDS, &waiting);
     let page = now(read_due(&world.db, &stream, None, after(10), 100)).unwrap();

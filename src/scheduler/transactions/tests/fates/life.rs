@@ -154,7 +154,7 @@ fn steps() -> Vec<Step> {
             // After an unknown commit it names none: they are gone from memory all the same.
             String::new()
         }),
-        ("sweep", |db| format!("{:?}", ready(sweep_idempotency(db, None, after(2 * MINUTE))).unwrap())),
+        ("sweep", |db| format!("{:?}", ready(sweep_idempotency(db, None, after(2 * MINUTE), 1000)).unwrap())),
     ];
     steps.extend(schedule_steps());
     steps.push(("submit late", |db| submit_them(db, &[6])));

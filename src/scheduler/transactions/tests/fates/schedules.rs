@@ -28,7 +28,8 @@ fn delete(db: &Database) {
 /// Which schedule there is, and whether it makes tasks.
 fn found(db: &Database) -> Option<(ScheduleUid, ScheduleState)> {
     let found = ready(get_schedule(db, &spec().namespace, &spec().id));
-    let ticks = (0..SHARDS).map(|shard| ready(read_ticks(db, ShardId(shard), None)).unwrap().rows.len()).sum::<usize>();
+    let ticks =
+        (0..SHARDS).map(|shard| ready(read_ticks(db, ShardId(shard), None, 1000)).unwrap().rows.len()).sum::<usize>();
     let found = found.ok().map(|row| (row.uid, row.state));
     assert_eq!(
         ticks,
