@@ -13,8 +13,9 @@ use crate::{clock::SharedClock, store::Version};
 pub(crate) const VERSIONS_PER_SECOND: u64 = 1_000_000;
 
 /// Versions never run further ahead of the last logged commit than this (an hour, then they
-/// wait for the next commit), and a restart goes on twice as far beyond it. So no version that
-/// anybody saw is given out again, though read versions are not logged.
+/// stand still until the next commit), and a restart goes on twice as far beyond it. So no version that
+/// anybody saw is given out again, though read versions are not logged. The time that they stood
+/// still is lost to them: catching up would make a transaction of a moment ago too old.
 const VERSION_LEAD: u64 = 3600 * VERSIONS_PER_SECOND;
 
 /// An idle store's read version lags behind the clock by at most this much.
@@ -26,6 +27,8 @@ pub(crate) struct Versions {
     clock: SharedClock,
     start: Monotonic,
     first: AtomicU64,
+    /// Versions for which they stood still.
+    lost: AtomicU64,
     readable: AtomicU64,
     state: Mutex<State>,
 }
@@ -43,13 +46,24 @@ impl Versions {
     pub(crate) fn new(clock: SharedClock, first: u64) -> Self {
         let start = clock.monotonic();
         let state = Mutex::new(State { assigned: first, logged: first });
-        Self { clock, start, first: AtomicU64::new(first), readable: AtomicU64::new(first), state }
+        let [first, readable] = [first; 2].map(AtomicU64::new);
+        Self { clock, start, first, lost: AtomicU64::new(0), readable, state }
     }
 
     /// The version that the clock alone would give.
     fn clock_version(&self) -> u64 {
         let micros = self.clock.monotonic().since(self.start).as_micros();
-        self.first.load(Ordering::Acquire).saturating_add(u64::try_from(micros).unwrap_or(u64::MAX))
+        let first = self.first.load(Ordering::Acquire);
+        let ran = first.saturating_add(u64::try_from(micros).unwrap_or(u64::MAX));
+        ran.saturating_sub(self.lost.load(Ordering::Acquire)).max(first)
+    }
+
+    /// The same, up to the ceiling. What would be beyond is lost.
+    fn clock_version_within(&self, state: &State) -> u64 {
+        let version = self.clock_version();
+        let beyond = version.saturating_sub(state.logged.saturating_add(VERSION_LEAD));
+        self.lost.fetch_add(beyond, Ordering::AcqRel);
+        version - beyond
     }
 
     /// Newest version that may be read.
@@ -60,7 +74,7 @@ impl Versions {
     /// A version for a batch of commits, above every other. Not readable until published.
     pub(crate) fn assign(&self) -> Version {
         let mut state = self.lock();
-        state.assigned = self.clock_version().min(ceiling(&state)).max(state.assigned + 1);
+        state.assigned = self.clock_version_within(&state).max(state.assigned + 1);
         Version(state.assigned)
     }
 
@@ -101,7 +115,7 @@ impl Versions {
         if state.assigned != readable {
             return readable;
         }
-        let next = clock_version.min(ceiling(&state)).max(readable);
+        let next = self.clock_version_within(&state).max(readable);
         state.assigned = next;
         self.readable.store(next, Ordering::Release);
         next
@@ -115,10 +129,6 @@ impl Versions {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn ceiling(state: &State) -> u64 {
-    state.logged.saturating_add(VERSION_LEAD)
 }
 
 /// Where to go on when the newest version found after a restart is `logged`.

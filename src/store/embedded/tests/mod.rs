@@ -7,6 +7,7 @@ mod power;
 mod recovery;
 mod segments;
 mod store;
+mod versions;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -3,6 +3,7 @@
 mod memory;
 pub(crate) mod reads;
 mod resolver;
+mod versions;
 
 use std::{
     sync::{
