@@ -14,6 +14,8 @@ use escapement_sim::{
 };
 use madsim::time::{TimeHandle, sleep, timeout};
 
+use super::run::RECOVERY_VERSIONS;
+
 const ALWAYS: u32 = 1_000_000;
 /// Far longer than a batch takes, and exact: no network lies between.
 const HOLD_MS: u64 = 700;
@@ -84,6 +86,57 @@ fn a_fault_that_refuses_a_read_or_a_read_version_is_seen_as_its_code() {
         });
         assert_eq!(seen, Some(expected), "{fault:?}");
     }
+}
+
+#[test]
+fn a_fault_of_some_transactions_spares_the_others() {
+    let calm = ReadVersionRequest::default;
+    let (batch, locked) = (|| Switch::chance(ALWAYS), || Switch::during([(0, 1000)]));
+    for (fault, switch, spared) in [
+        (Fault::BatchThrottled, batch(), ReadVersionRequest { batch_priority: false, ..asked() }),
+        (Fault::BatchStarved, held(), ReadVersionRequest { batch_priority: false, ..asked() }),
+        (Fault::TagThrottled, batch(), ReadVersionRequest { tags: Vec::new(), ..asked() }),
+        (Fault::Locked, locked(), ReadVersionRequest { lock_aware: true, ..calm() }),
+        (Fault::StaleReadVersion, held(), calm()),
+    ] {
+        let (seen, took) = alone(fault, switch, |_, engine| async move { took(engine.read_version(&spared)).await });
+        assert!(seen.is_ok() && took < HOLD, "{fault:?}: {seen:?} after {took:?}");
+    }
+    let commit = |lock_aware: bool| {
+        alone(Fault::Locked, locked(), |store, engine| async move {
+            let mutations = vec![Mutation::Set("key".into(), "value".into())];
+            let seen = engine.commit(CommitRequest { mutations, lock_aware, ..CommitRequest::default() }).await;
+            (code(seen), store.rows().len())
+        })
+    };
+    assert_eq!(commit(true), (None, 1));
+    assert_eq!(commit(false), (Some(StoreError::DATABASE_LOCKED), 0));
+}
+
+#[test]
+fn a_recovery_fails_what_is_in_flight_pauses_everything_and_lets_versions_jump() {
+    let begins_ms = 1000;
+    let switch = || Switch::during([(begins_ms, begins_ms + HOLD_MS)]);
+    let (before, in_flight, reads, commits) = alone(Fault::Recovery, switch(), |_, engine| async move {
+        let before = set(&engine, "before").await.unwrap().version;
+        // Just before it begins: a batch takes a millisecond at least.
+        sleep(Duration::from_micros(begins_ms * 1000 - 200).saturating_sub(TimeHandle::current().elapsed())).await;
+        let in_flight = code(set(&engine, "in flight").await);
+        let at = TimeHandle::current().elapsed();
+        let ((read, reads), (commit, commits)) =
+            tokio::join!(took(engine.read_version(&ReadVersionRequest::default())), took(set(&engine, "after")));
+        let (read, commit) = (read.unwrap(), commit.unwrap().version);
+        assert!(read < commit);
+        (before, in_flight, (read, at + reads), (commit, at + commits))
+    });
+    assert_eq!(in_flight, Some(StoreError::COMMIT_UNKNOWN_RESULT));
+    let over = Duration::from_millis(begins_ms + HOLD_MS);
+    for (version, at) in [reads, commits] {
+        assert!(at >= over && at < over + HOLD, "answered at {at:?}");
+        assert!(version.0 >= before.0 + RECOVERY_VERSIONS, "{version:?} after {before:?}");
+    }
+    // No more than it takes: a second has a million.
+    assert!(commits.0.0 < before.0 + RECOVERY_VERSIONS + 5_000_000, "{commits:?}");
 }
 
 #[test]

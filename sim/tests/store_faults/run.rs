@@ -48,7 +48,7 @@ pub(crate) const RARE: [&str; 14] = [
 const WINDOWS_MS: [u64; 4] = [100, 1000, 5000, 10_000];
 /// Versions that pass in a second, and that a recovery skips.
 const VERSIONS_PER_SECOND: u64 = 1_000_000;
-const RECOVERY_VERSIONS: u64 = 100_000_000;
+pub(super) const RECOVERY_VERSIONS: u64 = 100_000_000;
 
 pub(crate) fn run(seed: u64, mutant: Mutant) -> String {
     simulate(seed, async move {
