@@ -5,6 +5,8 @@
 //! is data, and `run_plan` does what it says. Only then does this package know the simulator.
 
 pub mod checkers;
+#[cfg(madsim)]
+pub mod earlier;
 pub mod history;
 #[cfg(feature = "planted-bugs")]
 pub mod mutants;

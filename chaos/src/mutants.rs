@@ -72,6 +72,7 @@ pub const fn scenario_of(bug: Bug) -> &'static str {
         Bug::AcknowledgedEarly => "zombie-commit",
         Bug::FoldFiredTwice | Bug::GapLost => "dst-shift",
         Bug::PriorityIgnored => "overload",
+        Bug::NewerFormatServed => "upgrade",
         _ => "swarm",
     }
 }

@@ -31,6 +31,16 @@ pub enum Way {
     Both,
 }
 
+/// What of a store is newer than the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Newer {
+    /// The keyspace: its number stands in the cluster's record.
+    Keyspace,
+    /// Records: the cluster's own cannot be read.
+    Record,
+}
+
 /// What goes wrong. Nodes go by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
@@ -141,6 +151,14 @@ pub enum Nemesis {
     RollingRestart,
     /// All processes are gone at once, the store's too, and are started again after the time.
     RestartAll,
+    /// In the first third of the time servers are restarted, one after the other, as a later version, whose
+    /// records have a field that today's does not know; in the last third, as today's again.
+    Upgrade,
+    /// All servers die, and for the time the store has a format that they do not know.
+    NewerFormat {
+        /// What of it is newer.
+        newer: Newer,
+    },
     /// A clock.
     Clock {
         /// Whose.
@@ -173,6 +191,8 @@ impl Nemesis {
         "pause",
         "rolling-restart",
         "restart-all",
+        "upgrade",
+        "newer-format",
         "clock-step",
         "clock-drift",
         "clock-jitter",
@@ -203,6 +223,8 @@ impl Nemesis {
             Self::Pause { .. } => "pause",
             Self::RollingRestart => "rolling-restart",
             Self::RestartAll => "restart-all",
+            Self::Upgrade => "upgrade",
+            Self::NewerFormat { .. } => "newer-format",
             Self::Clock { fault, .. } => match fault {
                 ClockFault::Step { .. } => "clock-step",
                 ClockFault::Drift { .. } => "clock-drift",
@@ -236,6 +258,8 @@ impl Nemesis {
             | Self::LoseOrders { .. }
             | Self::RepeatReports { .. }
             | Self::RollingRestart
+            | Self::NewerFormat { .. }
+            | Self::Upgrade
             | Self::RestartAll => Vec::new(),
         }
     }

@@ -12,6 +12,7 @@ use escapement_sim::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    earlier::{self, Earlier},
     history::Header,
     nemesis::{Nemesis, Strike},
     workload::Workload,
@@ -36,6 +37,10 @@ pub struct Plan {
     pub safety_ms: u64,
     /// True UTC when the run begins, Unix milliseconds.
     pub epoch_unix_ms: i64,
+    /// The run goes on from the store of this name, which an earlier version left: see
+    /// [`crate::earlier`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<String>,
     /// The leap second that there is in truth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leap: Option<TrueLeap>,
@@ -190,6 +195,16 @@ impl Plan {
         require((1..=1000).contains(&scan_page_rows), "knobs.scan_page_rows", &scan_page_rows, "1 to 1000")?;
         require((1..=1000).contains(&list_page_size), "knobs.list_page_size", &list_page_size, "1 to 1000")?;
         self.store.check()?;
+        if let Some(name) = &self.earlier {
+            let known = Earlier::names().collect::<Vec<_>>().join(" or ");
+            require(self.earlier().is_some(), "earlier", name, &known)?;
+        }
+        if let Some(earlier::Header { epoch_unix_ms, stopped_ms, .. }) = self.earlier().map(|earlier| &earlier.header) {
+            let limit = format!("{epoch_unix_ms}, where the earlier store's time begins");
+            require(self.epoch_unix_ms == *epoch_unix_ms, "epoch_unix_ms", &self.epoch_unix_ms, &limit)?;
+            let limit = format!("more than the {stopped_ms} that the earlier store took");
+            require(self.safety_ms > *stopped_ms, "safety_ms", &self.safety_ms, &limit)?;
+        }
         let nodes = self.nodes();
         for name in self.clocks.keys() {
             require(nodes.contains(name), "clocks", name, "of nodes that there are")?;
@@ -200,6 +215,11 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// The store that the run goes on from, if it does.
+    pub fn earlier(&self) -> Option<&'static Earlier> {
+        self.earlier.as_deref().and_then(Earlier::named)
     }
 
     /// Names of all nodes: the store, servers, workers, clients, late workers.
@@ -310,7 +330,8 @@ impl Plan {
 
     /// Whether nothing ever goes wrong: all clocks are right, and nobody strikes.
     pub fn is_calm(&self) -> bool {
-        self.shape.late == 0
+        self.earlier.is_none()
+            && self.shape.late == 0
             && self.strikes.is_empty()
             && self.clocks.is_empty()
             && self.store.faults.is_empty()
@@ -325,6 +346,9 @@ impl Plan {
         let slots = u64::from(self.shape.workers * self.shape.slots);
         let work: u64 = self.workloads.iter().map(Workload::work_ms).sum();
         let life = self.workloads.iter().map(Workload::life_ms).max().unwrap_or(0);
+        let earlier = self.earlier().map(|earlier| &earlier.header);
+        let work = work + earlier.map_or(0, |earlier| earlier.work_ms);
+        let life = life.max(earlier.map_or(0, |earlier| earlier.life_ms));
         2 * (session_lease_ms + member_lease_ms + rescan_ms) + life + 2 * work / slots.max(1) + SETTLE_MS
     }
 

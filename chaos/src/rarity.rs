@@ -70,6 +70,10 @@ rarities! {
     TickPageContinued = "tick-page-continued",
     /// The same of tasks that a client lists.
     TaskPageContinued = "task-page-continued",
+    /// A process of today's version read a record with a field of a later one. Reported by the world.
+    LaterRecordRead = "later-record-read",
+    /// A scheduler did not start, as the store's format is newer. Reported by the world.
+    NewerFormatRefused = "newer-format-refused",
 }
 
 /// How often each rare thing happened.

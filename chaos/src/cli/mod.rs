@@ -91,6 +91,9 @@ enum Command {
     /// Prints the plan of a seed, or the names of all scenarios.
     #[cfg(madsim)]
     Plan(replay::PlanArgs),
+    /// Stops a run in its midst and keeps its store and history, for runs of later versions to go on from.
+    #[cfg(madsim)]
+    Store(replay::StoreArgs),
     /// Runs one plan and prints a verdict for the process that started this one.
     #[cfg(madsim)]
     #[command(hide = true)]
@@ -133,6 +136,8 @@ pub(crate) fn main() -> ExitCode {
             .to_owned()),
         #[cfg(madsim)]
         Command::Plan(args) => replay::plan(&args),
+        #[cfg(madsim)]
+        Command::Store(args) => replay::store(&args),
         #[cfg(madsim)]
         Command::One(args) => child::main(&args),
     };

@@ -47,6 +47,26 @@ pub(super) fn main(args: &Args) -> super::Outcome {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct StoreArgs {
+    #[command(flatten)]
+    which: child::Which,
+    /// When every process is stopped, true milliseconds since the run began.
+    #[arg(long, default_value_t = 12_000)]
+    stop_ms: u64,
+    /// Where it goes.
+    #[arg(long)]
+    to: PathBuf,
+}
+
+pub(super) fn store(args: &StoreArgs) -> super::Outcome {
+    let plan = args.which.plan()?;
+    let text = run::stop_plan(&plan, args.stop_ms).to_text();
+    let failed = |error: std::io::Error| format!("cannot write {}: {error}", args.to.display());
+    std::fs::write(&args.to, text).map_err(failed)?;
+    Ok(super::exit::GREEN)
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
     which: child::Which,

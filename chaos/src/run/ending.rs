@@ -8,6 +8,7 @@ use madsim::time::{TimeHandle, sleep};
 
 use super::{clients::Caller, rows, world::World};
 use crate::{
+    earlier::Earlier,
     history::{AttemptRow, Change, EndState, TrueTime, What},
     workload::{Call, QUEUES},
 };
@@ -31,6 +32,17 @@ impl World {
 
     /// Commits, in their order, and rows, as the store has them.
     pub(super) fn read_store(&self) {
+        self.read_commits();
+        for (key, value) in self.store.rows() {
+            let row = rows::row(&key, &value);
+            if row != Change::Other {
+                self.note("", What::FinalRow { row });
+            }
+        }
+    }
+
+    /// Commits, in their order.
+    pub(super) fn read_commits(&self) {
         let sent = self.store.log().sent();
         for entry in self.store.log().entries() {
             let changes = rows::changes(&entry.request);
@@ -44,12 +56,6 @@ impl World {
             let (version, batch_index) = (entry.version.0, entry.batch_index);
             let commit = What::Commit { version, batch_index, acknowledged, changes };
             self.log.add_at(TrueTime::ZERO.plus(entry.at), node, commit);
-        }
-        for (key, value) in self.store.rows() {
-            let row = rows::row(&key, &value);
-            if row != Change::Other {
-                self.note("", What::FinalRow { row });
-            }
         }
     }
 }
@@ -82,8 +88,12 @@ impl Caller {
         let plan = &self.world.plan;
         let clients = plan.clients().len();
         let errands = plan.workloads.iter().flat_map(|workload| workload.errands(plan.epoch_unix_ms, clients));
-        for (_, call) in errands.flat_map(|errand| errand.calls) {
-            let Call::Create { schedule, .. } = call else { continue };
+        let made = errands.flat_map(|errand| errand.calls).filter_map(|(_, call)| match call {
+            Call::Create { schedule, .. } => Some(schedule),
+            _ => None,
+        });
+        let earlier = plan.earlier().into_iter().flat_map(Earlier::schedules).map(str::to_owned);
+        for schedule in made.chain(earlier) {
             while !self.pause(&schedule).await && TimeHandle::current().elapsed() < until {
                 sleep(LOOK).await;
             }

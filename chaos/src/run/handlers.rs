@@ -23,6 +23,13 @@ use crate::{
 pub(super) struct Sink(Mutex<BTreeMap<TaskId, Token>>);
 
 impl Sink {
+    /// A write before the run.
+    pub(super) fn known(&self, id: &str, token: u64) {
+        if let Ok(id) = id.parse() {
+            self.write(id, Token(token));
+        }
+    }
+
     fn write(&self, id: TaskId, token: Token) -> bool {
         let mut highest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let highest = highest.entry(id).or_insert(token);

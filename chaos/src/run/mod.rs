@@ -11,6 +11,7 @@ mod clients;
 mod ending;
 mod handlers;
 mod late;
+mod later;
 mod log;
 mod logs;
 mod network;
@@ -19,6 +20,7 @@ mod rows;
 mod streams;
 mod strikes;
 mod tally;
+mod versions;
 mod world;
 
 use std::{
@@ -28,11 +30,7 @@ use std::{
     time::Duration,
 };
 
-use escapement_sim::{
-    clock::{Clocks, LeapSign},
-    simulate,
-    store::SimStore,
-};
+use escapement_sim::{clock::LeapSign, simulate};
 use madsim::time::TimeHandle;
 
 pub use self::logs::{Logs, capture_logs};
@@ -40,7 +38,8 @@ pub use self::tally::{fault_names, rarity_names};
 use self::{log::Log, strikes::until, world::World};
 use crate::{
     checkers::{self, Report, Violation},
-    history::{Header, History, Leap, Sees, TimeScale, What},
+    earlier::Earlier,
+    history::{Event, Header, History, Leap, Sees, TimeScale, What},
     plan::Plan,
     workload::DEAD_QUEUE,
 };
@@ -78,6 +77,8 @@ struct Ended {
     faults: BTreeMap<String, u64>,
     rarities: BTreeMap<String, u64>,
     broken_promises: Vec<String>,
+    /// Commits to a store whose format is newer than the program's.
+    touched: Vec<String>,
     simulated: Duration,
 }
 
@@ -98,13 +99,12 @@ pub fn run_plan(plan: &Plan) -> Outcome {
 }
 
 async fn run(plan: Plan, log: Log) -> Ended {
-    let store = SimStore::new(plan.store.clone()).expect("a plan that can be followed");
-    let clocks = Clocks::new(plan.clock_plan(), plan.seed);
-    let world = World::new(plan, store, clocks, log);
+    let world = World::set_up(plan, log);
     if world.plan.is_calm() {
         // Nothing is ever excused.
         world.note("", What::Healed);
     }
+    world.go_on().await;
     for node in world.plan.nodes() {
         world.start(&node);
     }
@@ -126,7 +126,40 @@ async fn run(plan: Plan, log: Log) -> Ended {
         world.note("", What::Rarity { kind: kind.clone(), count: *count });
     }
     let broken_promises = world.store.log().broken_promises();
-    Ended { answered, faults, rarities, broken_promises, simulated: TimeHandle::current().elapsed() }
+    let (touched, simulated) = (world.touched(), TimeHandle::current().elapsed());
+    Ended { answered, faults, rarities, broken_promises, touched, simulated }
+}
+
+/// Runs a plan for so long, stops every process at once, and gives what is left: the store, and what
+/// had happened. That is how the fixtures of [`Earlier`] are made.
+///
+/// # Panics
+/// When the plan cannot be followed: see [`Plan::check`].
+pub fn stop_plan(plan: &Plan, stopped_ms: u64) -> Earlier {
+    plan.check().expect("a plan that can be followed");
+    let (log, running) = (Log::default(), plan.clone());
+    let kept = log.clone();
+    let rows = simulate(plan.seed, async move {
+        let world = World::set_up(running, kept);
+        for node in world.plan.nodes() {
+            world.start(&node);
+        }
+        let _errands = world.send_errands();
+        until(stopped_ms).await;
+        world.stop();
+        world.read_commits();
+        world.store.rows()
+    });
+    let mut events: Vec<Event> = log.entries().into_iter().map(|entry| entry.event).collect();
+    let mut number = 0;
+    for event in &mut events {
+        if let What::Commit { version, batch_index, .. } = &mut event.what {
+            // Before all that a store made anew will ever give.
+            (*version, *batch_index) = (0, number);
+            number += 1;
+        }
+    }
+    Earlier::of_today(plan, stopped_ms, rows, events)
 }
 
 fn judge(plan: &Plan, log: &Log, ended: Ended, panic: Option<String>) -> Outcome {
@@ -145,6 +178,9 @@ fn judge(plan: &Plan, log: &Log, ended: Ended, panic: Option<String>) -> Outcome
     }
     for promise in ended.broken_promises {
         add("STORE", "simulated store", promise);
+    }
+    for what in ended.touched {
+        add("FORMAT", "store of a newer format", what);
     }
     let Ended { faults, mut rarities, simulated, .. } = ended;
     tally::add_shown(&history, &mut rarities);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long a process is down in a rolling restart.
-const DOWN: Duration = Duration::from_millis(500);
+pub(super) const DOWN: Duration = Duration::from_millis(500);
 /// How often the log of commits is looked at by whoever waits for one.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -62,6 +62,8 @@ impl World {
                 until(end_ms).await;
                 self.resume(node);
             }
+            Nemesis::Upgrade => self.upgrade(strike.at_ms, end_ms).await,
+            Nemesis::NewerFormat { newer } => self.raise_format(*newer, end_ms).await,
             // The clocks know.
             Nemesis::Clock { .. } => {}
             network => {
@@ -109,6 +111,7 @@ impl World {
     pub(super) fn heal(self: &Arc<Self>) {
         self.heal_network();
         self.store.heal();
+        self.lower_format();
         for node in self.plan.nodes() {
             self.resume(&node);
             self.start(&node);

@@ -1,6 +1,12 @@
 //! What is counted of a run: faults that took effect, and rare things that happened.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use escapement::{keyspace::Kind, store::StoreError};
 use escapement_sim::{
@@ -15,6 +21,20 @@ use crate::{
     nemesis::Nemesis,
     rarity::{Rarities, Rarity},
 };
+
+/// Counts. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    pub(super) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
 
 /// Counts by name.
 pub(super) type Counts = BTreeMap<String, u64>;
@@ -129,7 +149,10 @@ impl World {
             let prefix = [0x15, u8::try_from(kind.code()).unwrap_or_default()];
             (rarity.name().to_owned(), self.store.pages_continued(prefix))
         });
-        rarities.extend(logged.chain(effects).chain(pages).filter(|(_, count)| *count > 0));
+        let versions =
+            [(Rarity::LaterRecordRead, &self.versions.met), (Rarity::NewerFormatRefused, &self.versions.refused)];
+        let versions = versions.map(|(rarity, count)| (rarity.name().to_owned(), count.get()));
+        rarities.extend(logged.chain(effects).chain(pages).chain(versions).filter(|(_, count)| *count > 0));
         (faults, rarities)
     }
 

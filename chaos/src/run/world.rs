@@ -12,8 +12,8 @@ use escapement::{
     client::Client,
     edge::grpc::Listener,
     rng::Rng,
-    scheduler::SchedulerOptions,
-    server::{self, ServerOptions, StoreUrl},
+    scheduler::{SchedulerOptions, StartError},
+    server::{self, ServerError, ServerOptions, StoreUrl},
     worker::{Context, QueueOptions, Worker},
 };
 use escapement_engine::{
@@ -36,6 +36,7 @@ use super::{
     network::Network,
     relay::{self, Meddling},
     streams::StreamRelay,
+    versions::Versions,
 };
 use crate::{
     history::{NodeChange, What},
@@ -64,6 +65,7 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) meddling: Arc<Meddling>,
     nodes: Mutex<BTreeMap<String, Node>>,
+    pub(super) versions: Versions,
     exits: mpsc::Sender<(String, u64)>,
     ops: Mutex<u64>,
 }
@@ -77,13 +79,20 @@ struct Node {
     paused: bool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
+    /// A world for this plan.
+    pub(super) fn set_up(plan: Plan, log: Log) -> Arc<Self> {
+        let store = SimStore::new(plan.store.clone()).expect("a plan that can be followed");
+        let clocks = Clocks::new(plan.clock_plan(), plan.seed);
+        Self::new(plan, store, clocks, log)
+    }
+
     /// Nothing runs yet. Processes that end by themselves are started again.
-    pub(super) fn new(plan: Plan, store: SimStore, clocks: Clocks, log: Log) -> Arc<Self> {
+    fn new(plan: Plan, store: SimStore, clocks: Clocks, log: Log) -> Arc<Self> {
         let (exits, mut ended) = mpsc::channel::<(String, u64)>(64);
         let meddling = Arc::new(Meddling::new(plan.seed));
         let world = Arc::new(Self {
@@ -95,6 +104,7 @@ impl World {
             network: Network::default(),
             meddling,
             nodes: Mutex::default(),
+            versions: Versions::default(),
             exits,
             ops: Mutex::default(),
         });
@@ -117,6 +127,11 @@ impl World {
         let mut ops = lock(&self.ops);
         *ops += 1;
         *ops
+    }
+
+    /// Calls are numbered from behind this one on.
+    pub(super) fn ops_from(&self, last: u64) {
+        *lock(&self.ops) = last;
     }
 
     pub(super) fn id(&self, name: &str) -> Option<NodeId> {
@@ -221,7 +236,7 @@ impl World {
     async fn serve(&self, name: &str) {
         let listen = SocketAddr::from((address(name), PORT));
         let listener = Listener::bind(listen).await.expect("the simulated network binds");
-        let db = self.store.database(name, SocketAddr::from((address(STORE), STORE_PORT)));
+        let db = self.database(name, SocketAddr::from((address(STORE), STORE_PORT)));
         let options = ServerOptions {
             listen,
             store: StoreUrl::Remote(STORE.to_owned()),
@@ -233,7 +248,12 @@ impl World {
                 let ended = handle.stopped().await;
                 tracing::info!(?ended, "the server ended");
             }
-            Err(error) => tracing::info!(%error, "the server did not start"),
+            Err(error) => {
+                if matches!(error, ServerError::Start(StartError::FormatTooNew(_))) {
+                    self.versions.refused.add(1);
+                }
+                tracing::info!(%error, "the server did not start");
+            }
         }
     }
 

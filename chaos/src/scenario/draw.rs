@@ -91,6 +91,7 @@ impl Draw {
             knobs: self.knobs(),
             safety_ms,
             epoch_unix_ms: ORDINARY - 6 * 3_600_000,
+            earlier: None,
             leap: None,
             clocks: std::collections::BTreeMap::new(),
             store: FaultPlan { knobs: StoreKnobs::default(), ..FaultPlan::calm(self.seed) },

@@ -7,7 +7,8 @@ use escapement_sim::{
 
 use super::draw::{Dice, Draw, LEAP_MIDNIGHT, ORDINARY};
 use crate::{
-    nemesis::{Nemesis, Strike, Way},
+    earlier::Earlier,
+    nemesis::{Nemesis, Newer, Strike, Way},
     plan::{Plan, STORE},
     shift::Shift,
     workload::{Workload, WorkloadKind},
@@ -306,6 +307,44 @@ pub(super) fn restart_all(draw: &Draw) -> Plan {
     let mut plan = draw.base();
     draw.strike(&mut plan, 2, |dice, _| if dice.one_in(3) { Nemesis::RollingRestart } else { Nemesis::RestartAll });
     plan
+}
+
+/// The cluster goes on from a store that an earlier version left; all else comes after that.
+pub(super) fn upgrade(draw: &Draw) -> Plan {
+    let mut plan = draw.base();
+    let dice = draw.dice("versions");
+    plan.shape.servers = dice.u32(1, 3);
+    draw.strike(&mut plan, 2, |dice, plan| match dice.below(4) {
+        0 => Nemesis::RollingRestart,
+        1 => Nemesis::KillAfterCommit { node: dice.pick(&plan.servers()) },
+        _ => newer_format(dice),
+    });
+    if !dice.one_in(5) {
+        plan.strikes.push(rolling_upgrade(&dice, &plan));
+    }
+    let name = draw.dice("earlier").pick(&Earlier::names().collect::<Vec<_>>());
+    let before = &Earlier::named(name).expect("it is there by its name").header;
+    plan.earlier = Some(name.to_owned());
+    plan.epoch_unix_ms = before.epoch_unix_ms;
+    plan.safety_ms += before.stopped_ms;
+    plan.strikes.iter_mut().for_each(|strike| strike.at_ms += before.stopped_ms);
+    for workload in &mut plan.workloads {
+        workload.from_ms += before.stopped_ms;
+        workload.until_ms += before.stopped_ms;
+    }
+    plan
+}
+
+/// A later version has had the store.
+pub(super) fn newer_format(dice: &Dice) -> Nemesis {
+    Nemesis::NewerFormat { newer: dice.pick(&[Newer::Keyspace, Newer::Record]) }
+}
+
+/// A later version comes, long enough for its servers to take over, and goes.
+pub(super) fn rolling_upgrade(dice: &Dice, plan: &Plan) -> Strike {
+    let for_ms = dice.between(plan.safety_ms / 2, plan.safety_ms * 4 / 5);
+    let at_ms = dice.between(1000, (plan.safety_ms - for_ms).max(1000));
+    Strike { at_ms, for_ms, what: Nemesis::Upgrade }
 }
 
 /// A zone's clock is set in the middle of the safety phase, and schedules were made long enough before.

@@ -81,6 +81,11 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "suspend-resume", about: "machines are suspended", make: faults::suspend_resume },
     Scenario { name: "restart-all", about: "every process dies at once", make: faults::restart_all },
     Scenario {
+        name: "upgrade",
+        about: "today's program goes on from a store of an earlier version; later ones come and go",
+        make: faults::upgrade,
+    },
+    Scenario {
         name: "dst-shift",
         about: "a zone's clock is set while its schedules run, and their scheduler may die",
         make: faults::dst_shift,

@@ -8,7 +8,7 @@ use escapement_sim::{
 
 use super::{
     draw::{Dice, Draw, LEAP_MIDNIGHT, ORDINARY},
-    faults::{broken_streams, drifting, halves, honest, machine, one_way, shifted},
+    faults::{broken_streams, drifting, halves, honest, machine, newer_format, one_way, rolling_upgrade, shifted},
 };
 use crate::{
     nemesis::{Nemesis, Strike},
@@ -31,6 +31,7 @@ pub(super) fn swarm(draw: &Draw) -> Plan {
     }
     let strikes = dice.below(9);
     draw.strike(&mut plan, strikes, anything);
+    versions(draw, &mut plan);
     streams(draw, &mut plan);
     plan
 }
@@ -47,6 +48,20 @@ fn streams(draw: &Draw, plan: &mut Plan) {
         let (for_ms, what) = (dice.between(1000, plan.safety_ms / 2), broken_streams(&dice, plan));
         plan.strikes.push(Strike { at_ms, for_ms, what });
     }
+}
+
+/// Now and then another version comes, whatever else goes wrong then.
+fn versions(draw: &Draw, plan: &mut Plan) {
+    let dice = draw.dice("versions");
+    let strike = match dice.below(8) {
+        0 => rolling_upgrade(&dice, plan),
+        1 => {
+            let at_ms = dice.between(1000, plan.safety_ms * 3 / 4);
+            Strike { at_ms, for_ms: dice.between(500, plan.safety_ms / 5), what: newer_format(&dice) }
+        }
+        _ => return,
+    };
+    plan.strikes.push(strike);
 }
 
 /// Each kind of work is there or not, more of it or less.

@@ -12,7 +12,7 @@ use escapement::{
     edge::SystemClock,
     store::{
         MemoryEngine, Version,
-        engine::{Engine as _, RangeRead, ReadVersionRequest},
+        engine::{CommitRequest, Engine as _, KeyRange, Mutation, RangeRead, ReadVersionRequest},
         memory::MemoryOptions,
     },
 };
@@ -104,6 +104,28 @@ impl SimStore {
                 Some((last, _)) if page.more => begin = [last, &b"\0"[..]].concat().into(),
                 _ => return rows,
             }
+        }
+    }
+
+    /// Writes rows at once, as somebody who is no client of the run: neither the log nor any fault knows.
+    ///
+    /// # Panics
+    /// When memory does not take them.
+    pub fn overwrite(&self, rows: Vec<(Bytes, Bytes)>) {
+        let write = |(key, value): (Bytes, Bytes)| {
+            let end = Bytes::from([&key[..], &b"\0"[..]].concat());
+            (KeyRange { begin: key.clone(), end }, Mutation::Set(key, value))
+        };
+        let (write_conflicts, mutations) = rows.into_iter().map(write).unzip();
+        let request = CommitRequest {
+            read_version: None,
+            read_conflicts: Vec::new(),
+            write_conflicts,
+            mutations,
+            lock_aware: true,
+        };
+        for result in self.0.memory.commit_batch(&[request]) {
+            result.expect("nothing conflicts with a commit that read nothing");
         }
     }
 

@@ -90,6 +90,8 @@ bugs! {
     MissedInstantsLost = "missed-instants-lost",
     /// A pause is acknowledged and not made (S7).
     PauseLost = "pause-lost",
+    /// A store of a newer format is served as if it had today's (FORMAT).
+    NewerFormatServed = "newer-format-served",
 }
 
 impl Bug {

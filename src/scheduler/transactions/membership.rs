@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use escapement_engine::{Epoch, SessionId, ShardId};
+use escapement_engine::{
+    Epoch, SessionId, ShardId,
+    planted::{Bug, planted},
+};
 
 use super::{Outcome, Ownership, Refusal, read_record};
 use crate::{
@@ -17,6 +20,9 @@ pub(crate) async fn open_cluster(db: &Database, shards: u32) -> Outcome<Cluster>
         .run(TransactionKind::idempotent("open-cluster"), |tx, _| async move {
             match tx.get(keyspace::cluster()).await?.as_ref().map(Cluster::read).transpose()? {
                 Some(Ok(cluster)) => Ok(cluster),
+                Some(Err(_)) if planted(Bug::NewerFormatServed) => {
+                    Ok(Cluster { format_version: KEYSPACE_FORMAT, shards })
+                }
                 Some(Err(newer)) => Err(Refusal::FormatTooNew(newer).into()),
                 None => {
                     let cluster = Cluster { format_version: KEYSPACE_FORMAT, shards };
