@@ -357,7 +357,11 @@ impl Plan {
     /// ever does, but for no longer than it is tried.
     pub fn fire_ms_max(&self) -> u64 {
         let store = self.store.faults.iter().map(|(fault, switch)| fire_held_ms(*fault, switch));
+        let servers = self.servers();
+        let commits = |node: &String| node == STORE || servers.contains(node);
         let strikes = self.strikes.iter().map(|strike| match &strike.what {
+            // Of workers and clients alone: those who commit, and their links, are left alone.
+            what if !what.nodes().is_empty() && !what.nodes().into_iter().any(commits) => 0,
             Nemesis::Clock { fault: ClockFault::Suspend { for_ms, .. }, .. } => *for_ms,
             // Calls of clients; what becomes of a worker's stream delays no transaction.
             Nemesis::SlowLink { .. }
@@ -454,6 +458,13 @@ mod tests {
         check(|plan| with(plan, Fault::WatchLate, Switch::chance(1).hold(10_000, 50_000)), 1000);
         check(|plan| strike(plan, 3000, Nemesis::PartitionNode { node: STORE.into() }), 9000);
         check(|plan| strike(plan, 3000, Nemesis::LostAnswers { ppm: 1 }), 1000);
+        check(|plan| strike(plan, 3000, Nemesis::Kill { node: "server-1".into() }), 9000);
+        check(|plan| strike(plan, 3000, Nemesis::Kill { node: "worker-1".into() }), 1000);
+        fn halves(left: &[&str]) -> Nemesis {
+            Nemesis::PartitionHalves { left: left.iter().map(|node| (*node).to_owned()).collect() }
+        }
+        check(|plan| strike(plan, 3000, halves(&["worker-1", "client-1"])), 1000);
+        check(|plan| strike(plan, 3000, halves(&["worker-1", STORE])), 9000);
         check(
             |plan| strike(plan, 0, Nemesis::Clock { node: "server-1".into(), fault: ClockFault::Step { by_us: 1 } }),
             8000,
