@@ -121,7 +121,11 @@ impl Core {
 
     /// Takes an attempt back from a session that cannot have it.
     pub(super) fn take_back(&self, session: SessionId, id: TaskId, token: Token) {
-        self.end_all(vec![self.end_request(session, id, token, Ending::LeaseExpired)]);
+        self.end_all(vec![self.lost(session, id, token)]);
+    }
+
+    pub(super) fn lost(&self, session: SessionId, id: TaskId, token: Token) -> EndRequest {
+        self.end_request(session, id, token, Ending::LeaseExpired)
     }
 
     pub(super) fn end_request(&self, session: SessionId, id: TaskId, token: Token, ending: Ending) -> EndRequest {

@@ -201,6 +201,7 @@ impl Core {
 
     fn rescan(&mut self, shard: ShardId) {
         self.dispatcher.rescan(shard);
+        self.look_for_strays(shard);
         let shared = Arc::clone(&self.shared);
         self.spawn(async move {
             match find_streams(&shared, shard).await {

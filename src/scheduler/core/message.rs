@@ -14,6 +14,7 @@ use escapement_engine::{
 use escapement_proto::v1::{ServerMessage, server_message};
 use tokio::sync::{mpsc, oneshot};
 
+use super::strays::HeldLease;
 use crate::{
     keyspace::DueStream,
     model::NewTask,
@@ -125,6 +126,8 @@ pub(crate) enum Message {
     StreamsFound { streams: Vec<DueStream> },
     /// A page of ticks was read.
     TicksRead { shard: ShardId, page: TickPage },
+    /// Leases of a shard were read; `again`: those that memory did not know a moment ago.
+    LeasesRead { leases: Vec<HeldLease>, again: bool },
     /// A firing transaction ended.
     Fired { requests: Arc<[FireRequest]>, result: Result<Vec<FireOutcome>, RunError<Refusal>> },
     /// A ticking transaction ended.

@@ -11,6 +11,7 @@ mod loading;
 mod message;
 mod sessions;
 mod state;
+mod strays;
 mod ticking;
 mod time;
 mod timers;
@@ -171,6 +172,7 @@ impl Core {
             Message::DueRead { request, result } => self.due_read(&request, result),
             Message::StreamsFound { streams } => self.streams_found(&streams),
             Message::TicksRead { shard, page } => self.ticks.read(shard, &page),
+            Message::LeasesRead { leases, again } => self.leases_read(leases, again),
             Message::Fired { requests, result } => self.fired(&requests, result, now),
             Message::Ticked { ticks, result } => self.ticked(&ticks, result, now),
             Message::Ended { requests, verdicts_to, outcomes } => self.ended(&requests, &verdicts_to, outcomes, now),

@@ -1,7 +1,7 @@
 //! The end of attempts: completions, timeouts and expired leases, batched. The fence is
 //! checked here: a completion counts only under the token of the lease that stands.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Ordering, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use escapement_engine::{
@@ -114,11 +114,11 @@ async fn body(
             continue;
         };
         let extra = extras.next().expect("one for each that is readable");
-        let ends = lease.as_ref().is_some_and(|it| holds(request, it)) && !already(&outcomes, requests, request);
-        let outcome = match extra {
-            Err(unreadable) => Err(unreadable),
-            Ok(extra) => match lease {
-                Some(lease) if ends => accept(tx, request, lease, extra, now),
+        let outcome = match (extra, twin(&outcomes, requests, request)) {
+            (Err(unreadable), _) => Err(unreadable),
+            (Ok(_), Some(twin)) => Ok(refuse_after(twin, request)),
+            (Ok(extra), None) => match lease {
+                Some(lease) if holds(request, &lease) => accept(tx, request, lease, extra, now),
                 lease => not_accepted(request, lease, extra, maybe_committed),
             },
         };
@@ -139,12 +139,24 @@ fn holds(request: &EndRequest, lease: &Lease) -> bool {
     (lease.token == request.token && lease.session == request.session) || planted(Bug::CompletionNotChecked)
 }
 
-/// An earlier request of this batch has ended the same attempt.
-fn already(outcomes: &[EndOutcome], requests: &[EndRequest], request: &EndRequest) -> bool {
-    let twin = |(outcome, it): (&EndOutcome, &EndRequest)| {
+/// An earlier request of this batch that has ended an attempt of the same task.
+fn twin<'a>(outcomes: &[EndOutcome], requests: &'a [EndRequest], request: &EndRequest) -> Option<&'a EndRequest> {
+    let mut earlier = outcomes.iter().zip(requests);
+    let is_twin = |(outcome, it): &(&EndOutcome, &EndRequest)| {
         it.id == request.id && matches!(outcome, EndOutcome::Accepted { .. })
     };
-    outcomes.iter().zip(requests).any(twin)
+    earlier.find(is_twin).map(|(_, twin)| twin)
+}
+
+/// What a request is told after its twin: the same as if that one had been committed before.
+fn refuse_after(twin: &EndRequest, request: &EndRequest) -> EndOutcome {
+    let repeats = (request.token, request.session) == (twin.token, twin.session)
+        && by_request(ended_as(&twin.ending).0, &request.ending);
+    match request.token {
+        token if token > twin.token => EndOutcome::NotHeld,
+        _ if repeats && !planted(Bug::RepeatRefused) => EndOutcome::Duplicate,
+        _ => EndOutcome::Stale { current: twin.token },
+    }
 }
 
 /// What a request needs beyond its lease. A first attempt that succeeds needs nothing.
@@ -185,7 +197,7 @@ async fn read_extras<'a>(
 fn refuse(request: &EndRequest, lease: Option<Lease>, head: Option<&Head>) -> EndOutcome {
     if let Some(lease) = lease {
         return match lease.token.cmp(&request.token) {
-            std::cmp::Ordering::Greater => EndOutcome::Stale { current: lease.token },
+            Ordering::Greater => EndOutcome::Stale { current: lease.token },
             // The same token under another session, or one that was never given.
             _ => EndOutcome::NotHeld,
         };

@@ -32,7 +32,9 @@ pub(crate) use end::{EndOutcome, EndRequest, Ending, end};
 pub(crate) use fire::{FireOutcome, FireRequest, FiredAttempt, Overdue, fail_overdue, fire};
 pub(crate) use membership::{Takeover, beat, holders, leave, open_cluster, take_shards};
 pub(crate) use read::{get_task, list_tasks, marks};
-pub(crate) use scan::{DuePage, TickPage, load_leases, next_stream, read_due, read_ticks, sweep_idempotency};
+pub(crate) use scan::{
+    DuePage, TickPage, load_leases, next_stream, read_due, read_leases, read_ticks, sweep_idempotency,
+};
 pub(crate) use schedule::{
     create_schedule, delete_schedule, get_schedule, list_schedules, pause_schedule, resume_schedule,
 };

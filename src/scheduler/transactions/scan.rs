@@ -98,6 +98,22 @@ pub(crate) async fn load_leases(
     Ok(committed.value)
 }
 
+/// The leases of these tasks, of those that have one which can be read.
+pub(crate) async fn read_leases(db: &Database, tasks: &[(ShardId, TaskId)]) -> Outcome<Vec<(TaskId, Lease)>> {
+    let committed = db
+        .run(SCAN, |tx, _| async move {
+            let keys = tasks.iter().map(|(shard, id)| keyspace::lease(*shard, *id)).collect();
+            let mut rows = Vec::new();
+            for ((_, id), value) in tasks.iter().zip(tx.raw().get_many(keys, true).await?) {
+                let lease = value.as_ref().map(Lease::decode).transpose().map_err(Into::into);
+                rows.extend(isolated(*id, lease)?.flatten().map(|lease| (*id, lease)));
+            }
+            Ok(rows)
+        })
+        .await?;
+    Ok(committed.value)
+}
+
 /// A page of a shard's ticks.
 #[derive(Debug)]
 pub(crate) struct TickPage {

@@ -210,6 +210,11 @@ impl Dispatcher {
         }
     }
 
+    /// Whether an attempt of the task is being fired, or runs.
+    pub fn has_attempt(&self, id: TaskId) -> bool {
+        self.attempts.find(id).is_some()
+    }
+
     /// Who runs a task, under which token, of which lane.
     pub fn running(&self, id: TaskId) -> Option<(SessionId, Token, LaneId)> {
         let attempt = self.attempts.get(self.attempts.find(id)?);

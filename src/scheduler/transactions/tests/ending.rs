@@ -55,3 +55,25 @@ fn a_head_that_cannot_be_read_holds_up_no_other() {
     let outcomes = ends(&world, tasks.iter().map(succeeded).collect());
     assert_eq!(outcomes, [EndOutcome::Unreadable, EndOutcome::Accepted { retry: None }]);
 }
+
+#[test]
+fn what_follows_its_twin_in_a_batch_is_told_what_it_would_be_told_after_it() {
+    for first in [succeeded, failed] {
+        for second in [succeeded, failed] {
+            for (other, token) in [(1, 0), (1, 1), (1, 2), (2, 1)] {
+                let told = |at_once: bool| {
+                    let world = World::new();
+                    let task = task(1);
+                    world.running(std::slice::from_ref(&task));
+                    let again = EndRequest { session: session(other), token: Token(token), ..second(&task) };
+                    if at_once {
+                        return ends(&world, vec![first(&task), again])[1].clone();
+                    }
+                    ends(&world, vec![first(&task)]);
+                    ends(&world, vec![again])[0].clone()
+                };
+                assert_eq!(told(true), told(false), "session {other}, token {token}");
+            }
+        }
+    }
+}
