@@ -151,6 +151,21 @@ fn watches_are_bounded_and_a_dropped_one_makes_room() {
 }
 
 #[test]
+fn a_watch_that_fired_makes_room() {
+    let options = MemoryOptions { watches_max: 3, ..MemoryOptions::default() };
+    let engine = MemoryEngine::with_options(TestClock::new(), options);
+    for round in 0..5 {
+        let before = (round > 0).then(|| bytes(&format!("{}", round - 1)));
+        let watches = [(); 3].map(|()| engine.watch(bytes("a"), before.clone(), newest(&engine)));
+        assert_eq!(code(now(engine.watch(bytes("b"), None, newest(&engine)))), StoreError::TOO_MANY_WATCHES);
+        now(engine.commit(set("a", &format!("{round}")))).unwrap();
+        for watch in watches {
+            assert_eq!(now(watch), Ok(()), "round {round}");
+        }
+    }
+}
+
+#[test]
 fn commits_of_one_batch_share_a_version_and_conflict_in_their_order() {
     let (_, engine) = engine();
     let read_version = Some(newest(&engine));

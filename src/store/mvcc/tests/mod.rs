@@ -1,9 +1,10 @@
 //! Tests of the window, the resolver and versions, and what they share with the engines' own.
 
+mod meanwhile;
 mod memory;
 pub(crate) mod reads;
 mod resolver;
-mod versions;
+mod watches;
 
 use std::{
     sync::{
