@@ -18,6 +18,7 @@ use escapement::{
         Database, EmbeddedEngine, EmbeddedOptions, MemoryEngine,
         engine::Engine,
         limits::KEY_BYTES_MAX,
+        memory::MemoryOptions,
         remote::{RemoteEngine, RemoteOptions, ServerOptions, StoreServer},
     },
 };
@@ -73,6 +74,14 @@ pub(crate) fn memory(name: &str, fault: Option<Fault>) -> Opened {
         None => Arc::new(engine),
     };
     over(engine, clock, name, WATCHES_MAX_DEFAULT)
+}
+
+/// The store in memory, whose versions stay readable for `window` only.
+pub(crate) fn memory_with_a_window(name: &str, window: Duration) -> Opened {
+    let clock: SharedClock = Arc::new(SystemClock::new());
+    let options = MemoryOptions { window, ..MemoryOptions::default() };
+    let engine = MemoryEngine::with_options(Arc::clone(&clock), options);
+    over(Arc::new(engine), clock, name, WATCHES_MAX_DEFAULT)
 }
 
 impl Implementation {

@@ -1,5 +1,9 @@
 //! Random concurrent transactions on each implementation, replayed.
 
+use std::time::Duration;
+
+use escapement::store::StoreError;
+
 use crate::{
     faulty::Fault,
     implementations::{self, Implementation},
@@ -42,6 +46,26 @@ fn transactions_on_memory_are_strictly_serializable_in_the_order_of_their_stamps
 #[test]
 fn transactions_on_embedded_are_strictly_serializable_in_the_order_of_their_stamps() {
     check(Implementation::Embedded);
+}
+
+/// Where versions leave the window within the life of a transaction, reads meet that all the
+/// time: they must be refused, or be of their version. With several threads, so by chance; each
+/// of these windows has been seen to find a store that does not look again after a read.
+#[test]
+fn transactions_on_a_store_with_a_short_window_are_strictly_serializable_in_the_order_of_their_stamps() {
+    let mut late = 0;
+    for micros in [200, 300, 500, 800] {
+        implementations::runtime().block_on(async {
+            let setup = implementations::memory_with_a_window("serializability", Duration::from_micros(micros)).setup;
+            let options = Options { tries: 5 * options().tries, ..options() };
+            let report = verify(&setup.db, &setup.space, options).await;
+            let report = report.unwrap_or_else(|violation| panic!("a window of {micros} us, {violation}"));
+            println!("a window of {micros} us: {report}");
+            assert!(report.committed > 1000, "enough to be checked: {report}");
+            late += report.failed.get(&StoreError::TRANSACTION_TOO_OLD).copied().unwrap_or(0);
+        });
+    }
+    assert!(late > 1000, "versions left the window before their transactions ended: {late}");
 }
 
 #[test]

@@ -117,6 +117,8 @@ macro_rules! for_each_case {
                 a_read_that_failed_makes_the_commit_fail,
                 a_range_cleared_before_a_stamped_key_spares_it,
                 a_range_cleared_after_stamped_writes_clears_them,
+                a_range_cleared_again_clears_a_stamped_value_that_came_in_between,
+                a_range_cleared_again_clears_a_stamped_key_that_came_in_between,
                 a_clear_among_the_keys_that_a_stamped_key_may_become_can_be_read,
                 a_transaction_that_is_begun_anew_has_forgotten_its_writes,
             }
@@ -163,6 +165,7 @@ macro_rules! for_each_case {
                 a_watch_of_a_transaction_that_is_not_committed_is_cancelled,
                 a_watch_fails_with_its_commit,
                 more_watches_than_the_database_allows_are_refused_until_others_end,
+                watches_that_fired_make_room_for_others,
             }
         }
     };

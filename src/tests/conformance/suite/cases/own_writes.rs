@@ -280,6 +280,33 @@ pub(crate) async fn a_range_cleared_after_stamped_writes_clears_them(it: &Setup)
     assert_eq!(it.dump().await, ["q5=y"]);
 }
 
+pub(crate) async fn a_range_cleared_again_clears_a_stamped_value_that_came_in_between(it: &Setup) {
+    it.write(&[("a", "1"), ("k", "1"), ("z", "1")]).await;
+    // The second clear covers as much as the first, or less, or overlaps it.
+    for (first, second) in [(("a", "z"), ("a", "z")), (("a", "z"), ("j", "l")), (("a", "m"), ("k", "z"))] {
+        let tx = it.begin();
+        tx.clear_range(first.0, first.1).unwrap();
+        tx.set_stamped_value("k", "").unwrap();
+        tx.clear_range(second.0, second.1).unwrap();
+        assert_eq!(tx.get("k").await.unwrap(), None);
+        tx.commit().await.unwrap();
+        assert_eq!(it.dump().await, ["z=1"], "{second:?} after {first:?}");
+    }
+}
+
+pub(crate) async fn a_range_cleared_again_clears_a_stamped_key_that_came_in_between(it: &Setup) {
+    it.write(&[("a", "1"), ("k", "1"), ("z", "1")]).await;
+    for (first, second) in [(("a", "z"), ("a", "z")), (("a", "z"), ("j", "l")), (("a", "m"), ("k", "z"))] {
+        let tx = it.begin();
+        tx.clear_range(first.0, first.1).unwrap();
+        tx.set_stamped_key("k", "!", "v").unwrap();
+        tx.clear_range(second.0, second.1).unwrap();
+        assert_eq!(tx.rows(it.range("a", "z")).await.unwrap(), [""; 0]);
+        tx.commit().await.unwrap();
+        assert_eq!(it.dump().await, ["z=1"], "{second:?} after {first:?}");
+    }
+}
+
 pub(crate) async fn a_clear_among_the_keys_that_a_stamped_key_may_become_can_be_read(it: &Setup) {
     let newest = it.begin().raw.raw().read_version().await.unwrap();
     let tx = it.begin();

@@ -193,3 +193,19 @@ pub(crate) async fn more_watches_than_the_database_allows_are_refused_until_othe
     it.write(&[("again", "now")]).await;
     it.soon("the watch fires", watch).await.unwrap();
 }
+
+pub(crate) async fn watches_that_fired_make_room_for_others(it: &Setup) {
+    // Two rounds of them are more than the database allows.
+    let at_once = it.watches_max / 2 + 1;
+    for round in 0..3 {
+        let tx = it.begin();
+        let mut watches: Vec<_> = (0..at_once).map(|_| tx.raw.raw().watch(it.key("w"))).collect();
+        assert!(watches.iter_mut().all(is_pending));
+        tx.commit().await.unwrap();
+        assert!(watches.iter_mut().all(is_pending), "round {round}");
+        it.write(&[("w", &format!("{round}"))]).await;
+        let fired = it.soon("the watches fire", futures_util::future::join_all(watches)).await;
+        let refused = fired.iter().find(|end| end.is_err());
+        assert_eq!(refused, None, "round {round}");
+    }
+}

@@ -13,6 +13,8 @@ const KEYS: [&[u8]; 12] = [b"", b"a", b"a\0", b"b", b"b\0", b"bb", b"c", b"d", b
 const BYTES: [u8; 7] = [0, 1, 0x7f, 0x80, 0xff, b'a', b'b'];
 const ATOMIC: [M; 10] =
     [M::Add, M::And, M::Or, M::Xor, M::AppendIfFits, M::Max, M::Min, M::ByteMax, M::ByteMin, M::CompareAndClear];
+/// Ends of ranges around keys with stamps, which the machine puts under `s/`.
+const AROUND_STAMPS: [&[u8]; 8] = [b"", b"a", b"b", b"c", b"s/", b"s/b", b"t", b"\xfe"];
 /// Errors for `on_error`, with and without a next try.
 const CODES: [i64; 7] = [1007, 1009, 1020, 1021, 1039, 1025, 2000];
 const UNITS_MIN: u64 = 8;
@@ -42,6 +44,12 @@ pub(crate) fn generate(seed: u64) -> Program {
                 _ => vec![I::Do(Op::Reset, Target::Transaction)],
             });
         }
+    }
+    // Chance of their own: what else is in a program does not depend on them.
+    let mut stamps = Draw(Rng::from_seed(!seed));
+    for _ in 0..stamps.below(3) {
+        let at = usize::try_from(stamps.below(program.len() as u64 + 1)).unwrap();
+        program.splice(at..at, stamps.stamps_among_clears());
     }
     for name in 0..TRANSACTIONS {
         program.push(vec![I::PushInt(name), I::Do(Op::UseTransaction, Target::Transaction)]);
@@ -101,6 +109,25 @@ impl Draw {
             91..94 => (Op::UseTransaction, here),
             _ => (Op::Commit, here),
         }
+    }
+
+    /// A few writes with stamps and clears of ranges that overlap, one after the other in the
+    /// transaction in use: what a later clear has to clear depends on all that came before it.
+    fn stamps_among_clears(&mut self) -> Vec<Unit> {
+        let here = Target::Transaction;
+        let mut units = Vec::new();
+        for _ in 0..3 + self.below(4) {
+            units.push(match self.below(5) {
+                0..3 => {
+                    let (one, other) = (self.pick(&AROUND_STAMPS), self.pick(&AROUND_STAMPS));
+                    let ends = [one.min(other), one.max(other)].map(|end| I::Push(end.to_vec()));
+                    ends.into_iter().chain([I::Do(Op::ClearRange, here)]).collect()
+                }
+                3 => self.unit(Op::Atomic(M::SetVersionstampedKey), here),
+                _ => self.unit(Op::Atomic(M::SetVersionstampedValue), here),
+            });
+        }
+        units
     }
 
     /// The operation and its operands, which now and then come from what stands on the stack.
