@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use super::{
     gate::Gate,
     relay::{Flow, Relay},
-    world::{Served, client, code, eventually, get, set},
+    world::{SILENCE_SHORT, Served, client, code, eventually, get, impatient_client, set},
 };
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn a_commit_whose_answer_is_lost_ends_with_1021_only_when_it_is_not_in_fli
     let gate = Gate::new();
     let served = Served::start(gate.clone()).await;
     let relay = Relay::start(served.address).await;
-    let client = client(relay.address).await;
+    let client = impatient_client(relay.address).await;
     gate.set_open(false);
     let mut commit = client.commit(set("k", "v"));
     eventually("the commit has begun", async || gate.commits() == (1, 0)).await;
@@ -25,8 +25,8 @@ async fn a_commit_whose_answer_is_lost_ends_with_1021_only_when_it_is_not_in_fli
     // The next stream is there, but not welcome while the commit is under way.
     eventually("another connection", async || relay.connections() == 2).await;
     let waits = async {
-        for _ in 0..50 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        for _ in 0..100 {
+            tokio::time::sleep(SILENCE_SHORT / 80).await;
             assert_eq!(relay.connections(), 2, "a server that is not ready yet gives signs of life");
         }
     };
@@ -46,7 +46,7 @@ async fn a_commit_that_arrives_on_a_replaced_stream_is_ignored() {
     let gate = Gate::new();
     let served = Served::start(gate.clone()).await;
     let relay = Relay::start(served.address).await;
-    let client = client(relay.address).await;
+    let client = impatient_client(relay.address).await;
     // The cut network holds what the client sends, and the answers of the server.
     relay.to_server(0, Flow::Hold);
     relay.to_client(0, Flow::Hold);
@@ -70,7 +70,7 @@ async fn reads_are_sent_again_and_watches_set_again() {
     let gate = Gate::new();
     let served = Served::start(gate.clone()).await;
     let relay = Relay::start(served.address).await;
-    let client = client(relay.address).await;
+    let client = impatient_client(relay.address).await;
     let receipt = client.commit(set("k", "old")).await.unwrap();
     let old = Some(Bytes::from_static(b"old"));
     let watch = client.watch(Bytes::from_static(b"k"), old.clone(), receipt.version);
@@ -89,7 +89,7 @@ async fn a_change_while_there_is_no_stream_fires_the_watch() {
     let gate = Gate::new();
     let served = Served::start(gate.clone()).await;
     let relay = Relay::start(served.address).await;
-    let client = client(relay.address).await;
+    let client = impatient_client(relay.address).await;
     let receipt = client.commit(set("k", "old")).await.unwrap();
     let mut watch = client.watch(Bytes::from_static(b"k"), Some(Bytes::from_static(b"old")), receipt.version);
     get(&client, "k").await;

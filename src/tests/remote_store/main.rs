@@ -14,4 +14,5 @@ mod gate;
 mod operations;
 mod pauses;
 mod relay;
+mod room;
 mod world;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use escapement::{
     rng::Rng,
     store::{
-        MemoryEngine, MutationKind, RangeOptions, RunError, StoreError, TransactionKind, TransactionOption,
+        EmbeddedEngine, EmbeddedOptions, MemoryEngine, MutationKind, RangeOptions, RunError, StoreError,
+        TransactionKind, TransactionOption,
         engine::{Engine as _, RangeRead, ReadVersionRequest},
         remote::{RemoteEngine, RemoteOptions, ServerOptions},
     },
@@ -157,6 +158,24 @@ async fn watches_beyond_what_the_server_keeps_for_a_client_are_refused_with_1032
     let watch = || client.watch(Bytes::from_static(b"k"), Some(Bytes::from_static(b"v")), receipt.version);
     let _kept = [watch(), watch(), watch()];
     assert_eq!(watch().await.unwrap_err().code, StoreError::TOO_MANY_WATCHES);
+}
+
+#[tokio::test]
+async fn a_store_that_closes_ends_watches_with_1101_its_own_and_those_of_clients() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = EmbeddedEngine::open(dir.path(), EmbeddedOptions::default(), clock()).unwrap();
+    let served = Served::start(Arc::new(engine.clone())).await;
+    let client = client(served.address).await;
+    let mut own = engine.watch(Bytes::from_static(b"k"), None, Default::default());
+    let mut watch = client.watch(Bytes::from_static(b"k"), None, Default::default());
+    // Sent after the watch, so that this has arrived by then.
+    get(&client, "k").await;
+    assert!((&mut own).now_or_never().is_none() && (&mut watch).now_or_never().is_none());
+    tokio::task::spawn_blocking(move || engine.close()).await.unwrap();
+    let soon = tokio::time::timeout(Duration::from_secs(30), futures_util::future::join(own, watch)).await;
+    let (own, watch) = soon.expect("nobody waits for what cannot come");
+    let codes = [own, watch].map(|end| end.unwrap_err().code);
+    assert_eq!(codes, [StoreError::OPERATION_CANCELLED; 2]);
 }
 
 #[tokio::test]

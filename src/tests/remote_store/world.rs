@@ -31,7 +31,8 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(engine: Arc<dyn Engine>) -> Self {
-        Self::start_with(engine, "127.0.0.1:0".parse().unwrap(), ServerOptions::default()).await
+        let options = ServerOptions { silence_max: SILENCE_LONG, ..ServerOptions::default() };
+        Self::start_with(engine, "127.0.0.1:0".parse().unwrap(), options).await
     }
 
     pub(crate) async fn start_with(engine: Arc<dyn Engine>, listen: SocketAddr, options: ServerOptions) -> Self {
@@ -53,12 +54,25 @@ impl Served {
     }
 }
 
+/// What both sides bear where a test says nothing else: a busy machine is silent for longer than
+/// a second, and no stream shall break that the test does not break.
+const SILENCE_LONG: Duration = Duration::from_secs(60);
+
 pub(crate) fn options() -> RemoteOptions {
-    RemoteOptions { silence_max: Duration::from_millis(500), ..RemoteOptions::default() }
+    RemoteOptions { silence_max: SILENCE_LONG, connect_max: SILENCE_LONG, ..RemoteOptions::default() }
 }
+
+/// What an [`impatient_client`] bears.
+pub(crate) const SILENCE_SHORT: Duration = Duration::from_secs(1);
 
 pub(crate) async fn client(address: SocketAddr) -> RemoteEngine {
     RemoteEngine::connect(&address.to_string(), options(), clock(), Rng::from_entropy()).await.unwrap()
+}
+
+/// A client that soon gives up a stream on which nothing comes.
+pub(crate) async fn impatient_client(address: SocketAddr) -> RemoteEngine {
+    let options = RemoteOptions { silence_max: SILENCE_SHORT, ..options() };
+    RemoteEngine::connect(&address.to_string(), options, clock(), Rng::from_entropy()).await.unwrap()
 }
 
 pub(crate) fn database(engine: RemoteEngine) -> Database {
