@@ -150,6 +150,9 @@ reasons! {
     /// The FoundationDB cluster does not answer.
     ClusterUnreachable = "CLUSTER_UNREACHABLE", FailedPrecondition, START,
         "Run `fdbcli --exec 'status details'` on this machine: it says whether the cluster is up and reachable.";
+    /// No `escapement store` answers at the address of the remote store.
+    StoreUnreachable = "STORE_UNREACHABLE", FailedPrecondition, START,
+        "Correct the address in server.store, or start `escapement store` of this version there.";
     /// The FoundationDB database is locked.
     DatabaseLocked = "DATABASE_LOCKED", FailedPrecondition, START,
         "A restore runs, or an operator locked the database: start again when it is over, or unlock it with `fdbcli`.";

@@ -83,7 +83,7 @@ impl ServerError {
             Self::Open(OpenError::FormatTooNew { .. }) => Reason::DataFormatNewer,
             Self::Open(error) if error.is_storage_full() => Reason::StorageFull,
             Self::Open(_) => Reason::DataDirUnusable,
-            Self::Connect(_) => Reason::StoreUnavailable,
+            Self::Connect(_) => Reason::StoreUnreachable,
             Self::FoundationDb(error) => error.reason(),
             Self::Start(StartError::Option(_) | StartError::Shards { .. }) => Reason::ConfigInvalid,
             Self::Start(StartError::FormatTooNew(_)) => Reason::DataFormatNewer,

@@ -128,10 +128,12 @@ fn a_server_without_its_store_says_what_to_check_and_ends_in_time() {
     let mut serve = std::process::Command::new(env!("CARGO_BIN_EXE_escapement"));
     let output = child::output(serve.args(["serve", "--listen", "127.0.0.1:0", "--store", &format!("remote:{free}")]));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(5), "{text}");
+    assert_eq!(output.status.code(), Some(7), "{text}");
     let expected = format!("no store answers at {free}");
     assert!(
-        text.contains("STORE_UNAVAILABLE") && text.contains(&expected) && text.contains("`escapement store`"),
+        text.contains("STORE_UNREACHABLE")
+            && text.contains(&expected)
+            && text.contains("what to do: Correct the address in server.store"),
         "{text}"
     );
 }
