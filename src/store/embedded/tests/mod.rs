@@ -1,5 +1,6 @@
 //! Tests of the embedded store.
 
+mod base;
 mod disk;
 mod faults;
 mod files;

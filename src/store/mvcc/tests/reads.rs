@@ -27,8 +27,9 @@ pub(crate) enum Step {
 }
 
 fn key() -> impl Strategy<Value = Bytes> {
-    (0..5u8, prop::option::of(0..5u8))
-        .prop_map(|(one, two)| Bytes::from(two.map_or_else(|| vec![one], |two| vec![one, two])))
+    let usual = (0..5u8, prop::option::of(0..5u8))
+        .prop_map(|(one, two)| Bytes::from(two.map_or_else(|| vec![one], |two| vec![one, two])));
+    prop_oneof![1 => Just(Bytes::new()), 5 => usual]
 }
 
 fn value() -> impl Strategy<Value = Bytes> {
@@ -155,7 +156,7 @@ fn check_restart<B: Base>(
 
 fn all_keys() -> Vec<Bytes> {
     let keys = (0..5u8).flat_map(|one| std::iter::once(vec![one]).chain((0..5).map(move |two| vec![one, two])));
-    keys.map(Bytes::from).collect()
+    std::iter::once(Vec::new()).chain(keys).map(Bytes::from).collect()
 }
 
 fn check_version<B: Base>(core: &Core<B>, version: u64, state: &State) -> Result<(), TestCaseError> {
@@ -163,11 +164,11 @@ fn check_version<B: Base>(core: &Core<B>, version: u64, state: &State) -> Result
     let keys = all_keys();
     let expected: Vec<_> = keys.iter().map(|key| state.get(key).cloned()).collect();
     prop_assert_eq!(core.get_many(&keys, version).unwrap(), expected);
-    for (begin, end) in [(0, 5), (1, 4), (2, 3)] {
+    for (begin, end) in [(&[][..], 5), (&[0], 5), (&[1], 4), (&[2], 3)] {
         for (limit, target_bytes, reverse) in [(0, 0, false), (0, 0, true), (2, 0, false), (1, 0, true), (0, 5, false)]
         {
             let mut read = RangeRead {
-                begin: Bytes::from(vec![begin]),
+                begin: Bytes::from_static(begin),
                 end: Bytes::from(vec![end]),
                 limit,
                 target_bytes,
