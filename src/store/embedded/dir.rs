@@ -68,19 +68,19 @@ fn create(dir: &Path, files: &dyn LogFiles) -> Result<(), OpenError> {
 }
 
 /// Whether the directory is new (or its first start did not come to its end).
-pub(super) fn check_format(dir: &Path) -> Result<bool, OpenError> {
+pub(super) fn check_format(dir: &Path, files: &dyn LogFiles) -> Result<bool, OpenError> {
     let path = dir.join(FORMAT_FILE);
-    let text = match fs::read_to_string(&path) {
+    let text = match files.read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             refuse_foreign(dir)?;
-            write_format(dir, "new")?;
+            write_format(dir, files, "new")?;
             return Ok(true);
         }
         Err(error) => return Err(OpenError::io("read", path)(error)),
     };
     let foreign = || OpenError::Foreign { path: dir.to_owned(), found: format!("its {FORMAT_FILE} file is unknown") };
-    let mut lines = text.lines();
+    let mut lines = std::str::from_utf8(&text).map_err(|_| foreign())?.lines();
     if lines.next() != Some(MAGIC) {
         return Err(foreign());
     }
@@ -92,17 +92,19 @@ pub(super) fn check_format(dir: &Path) -> Result<bool, OpenError> {
 }
 
 /// The first start has come to its end: from now on nothing may be missing.
-pub(super) fn mark_ready(dir: &Path) -> Result<(), OpenError> {
-    write_format(dir, READY)
+pub(super) fn mark_ready(dir: &Path, files: &dyn LogFiles) -> Result<(), OpenError> {
+    write_format(dir, files, READY)
 }
 
-fn write_format(dir: &Path, state: &str) -> Result<(), OpenError> {
+fn write_format(dir: &Path, files: &dyn LogFiles, state: &str) -> Result<(), OpenError> {
     let new = dir.join("FORMAT.tmp");
-    let written = fs::File::create(&new).and_then(|mut file| {
-        write!(file, "{MAGIC}\nformat {FORMAT}\n{state}\n")?;
-        file.sync_all()?;
-        fs::rename(&new, dir.join(FORMAT_FILE))?;
-        fs::File::open(dir)?.sync_all()
+    let text = format!("{MAGIC}\nformat {FORMAT}\n{state}\n");
+    let written = files.create(&new, false).and_then(|file| {
+        file.write_at(text.as_bytes(), 0)?;
+        // Before the rename: an empty file would look like one of somebody else.
+        file.sync()?;
+        files.rename(&new, &dir.join(FORMAT_FILE))?;
+        files.sync_dir(dir)
     });
     written.map_err(OpenError::io("write", new))
 }

@@ -1,4 +1,4 @@
-//! The files of the log, as a seam: tests record the order of writes and syncs through it, and
+//! The files of the log and `FORMAT`, as a seam: tests record the order of writes and syncs through it, and
 //! make them fail.
 
 use std::{

@@ -72,7 +72,7 @@ pub struct EmbeddedOptions {
     pub disk_free_bytes_min: u64,
     /// Watches at once.
     pub watches_max: usize,
-    /// The files of the log; tests put their own here.
+    /// The files of the log, and the one that tells the format; tests put their own here.
     pub files: Arc<dyn LogFiles>,
 }
 
@@ -142,7 +142,7 @@ impl EmbeddedEngine {
     /// See [`OpenError`].
     pub fn open(dir: &Path, options: EmbeddedOptions, clock: SharedClock) -> Result<Self, OpenError> {
         let lock = dir::lock(dir, &*options.files)?;
-        let is_new = dir::check_format(dir)?;
+        let is_new = dir::check_format(dir, &*options.files)?;
         let (base_path, log_path) = (dir.join("base"), dir.join("log"));
         std::fs::create_dir_all(&log_path).map_err(OpenError::io("create", log_path.clone()))?;
         let base = FjallBase::open(&base_path, options.cache_bytes)?;
@@ -161,7 +161,7 @@ impl EmbeddedEngine {
         let noted = log.append(&mut FrameBuffer::default(), first);
         noted.map_err(|error| OpenError::io(error.what, log_path)(error.source))?;
         if is_new {
-            dir::mark_ready(dir)?;
+            dir::mark_ready(dir, &*log_dir.files)?;
         }
         let versions = Versions::new(clock, first);
         let span = versions_in(options.window_ms);

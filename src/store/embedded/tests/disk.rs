@@ -27,13 +27,40 @@ struct Inode {
     visible: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Pending>,
+    /// A sync has failed: what was pending then is visible, and no later sync writes it.
+    has_lost: bool,
+}
+
+impl Inode {
+    /// Writes what is pending, as whole sectors of what can be seen.
+    fn sync(&mut self) {
+        for pending in self.pending.drain(..) {
+            match pending {
+                Pending::SetLen(len) => self.durable.resize(len, 0),
+                Pending::Write { offset, bytes } => {
+                    let end = (offset + bytes.len()).next_multiple_of(SECTOR).min(self.visible.len());
+                    let begin = (offset / SECTOR * SECTOR).min(end);
+                    put(&mut self.durable, begin, &self.visible[begin..end]);
+                }
+            }
+        }
+        assert!(self.has_lost || self.durable == self.visible, "a sync that succeeds leaves nothing out");
+    }
 }
 
 #[derive(Clone, Debug)]
 enum DirChange {
     Link(PathBuf, usize),
     Unlink(PathBuf),
+    /// Within one directory.
     Rename(PathBuf, PathBuf),
+}
+
+impl DirChange {
+    fn dir(&self) -> &Path {
+        let (Self::Link(path, _) | Self::Unlink(path) | Self::Rename(path, _)) = self;
+        path.parent().unwrap()
+    }
 }
 
 type Names = BTreeMap<PathBuf, usize>;
@@ -58,6 +85,8 @@ struct State {
     pending: Vec<DirChange>,
     /// Operations until the power fails.
     operations_left: Option<u64>,
+    /// The next sync of a file fails.
+    sync_fails: bool,
     operations: u64,
     base: Option<BaseCopy>,
 }
@@ -130,6 +159,12 @@ impl Disk {
         self.state().operations_left = Some(operations);
     }
 
+    /// The next sync of a file fails as the kernel's do: what was to be synced can be read and is
+    /// taken for written, so that a later sync succeeds without it.
+    pub(super) fn fail_next_sync(&self) {
+        self.state().sync_fails = true;
+    }
+
     /// From now on the base in `dir`, which nobody has open, loses with the power what it has
     /// not synced.
     pub(super) fn follow_base(&self, dir: &Path) {
@@ -164,7 +199,7 @@ impl Disk {
             .iter()
             .map(|inode| {
                 let content = survivors(inode, rng);
-                Inode { visible: content.clone(), durable: content, pending: Vec::new() }
+                Inode { visible: content.clone(), durable: content, ..Inode::default() }
             })
             .collect();
         Self(Arc::new(Mutex::new(State { inodes, visible: names.clone(), durable: names, ..State::default() })))
@@ -233,9 +268,14 @@ impl LogFile for OpenFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.operate()?;
+        let fails = std::mem::take(&mut state.sync_fails);
         let inode = &mut state.inodes[self.inode];
-        inode.durable = inode.visible.clone();
-        inode.pending.clear();
+        if fails {
+            inode.pending.clear();
+            inode.has_lost = true;
+            return Err(io::Error::other("the disk has failed to write"));
+        }
+        inode.sync();
         Ok(())
     }
 
@@ -295,10 +335,16 @@ impl LogFiles for Disk {
         Ok(())
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.operate()?;
-        state.durable = state.visible.clone();
-        state.pending.clear();
+        let State { pending, durable, .. } = &mut *state;
+        pending.retain(|one| {
+            let is_synced = one.dir() == dir;
+            if is_synced {
+                change(durable, one);
+            }
+            !is_synced
+        });
         Ok(())
     }
 
@@ -308,8 +354,8 @@ impl LogFiles for Disk {
         Ok(state.inodes[*inode].visible.clone())
     }
 
-    fn list(&self, _dir: &Path) -> io::Result<Vec<PathBuf>> {
-        Ok(self.operate()?.visible.keys().cloned().collect())
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(self.operate()?.visible.keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
     }
 
     fn base_synced(&self) {

@@ -196,6 +196,68 @@ fn after_power_failures_at_any_operation_exactly_the_acknowledged_commits_are_th
 }
 
 #[test]
+fn a_commit_that_was_found_after_a_failed_sync_is_still_there_after_a_power_failure() {
+    let (mut found_more, mut large_ones) = (0, 0);
+    for seed in seed()..seed() + 30 {
+        let case = format!("ESCAPEMENT_TEST_SEED={seed}");
+        let rng = Rng::from_seed(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let mut model = Model { number: 0, states: VecDeque::from([Rows::new()]), acknowledged: 0 };
+        let options = |disk: &Disk| EmbeddedOptions { files: Arc::new(disk.clone()), ..EmbeddedOptions::default() };
+        let engine = open_with(dir.path(), options(&disk)).unwrap();
+        for _ in 0..below(&rng, 4) {
+            assert!(model.write(&engine, &rng), "{case}");
+        }
+        disk.fail_next_sync();
+        assert!(!model.write(&engine, &rng), "{case}: a commit is acknowledged whose sync has failed");
+        large_ones += usize::from(model.states.len() > 4);
+        drop(engine);
+        // The process starts again; the machine has been on all the time.
+        let engine = open_with(dir.path(), options(&disk)).unwrap();
+        found_more += model.check(all(&engine), &case);
+        if below(&rng, 2) == 0 {
+            assert!(model.write(&engine, &rng), "{case}");
+        }
+        disk.fail_after(0);
+        drop(engine);
+        let disk = disk.after_power_failure(&rng);
+        let engine = open_with(dir.path(), options(&disk)).unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_eq!(model.check(all(&engine), &case), 0, "{case}");
+    }
+    assert!(found_more > 0 && large_ones > 0, "the frame whose sync failed was found, and was of many sectors");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "what the cases met")]
+fn a_power_failure_at_any_operation_of_the_first_start_leaves_a_directory_that_opens() {
+    const ROUNDS: u64 = 3;
+    let mut failures = 0;
+    for seed in seed()..seed() + ROUNDS {
+        let rng = Rng::from_seed(seed);
+        for operations in 0.. {
+            let case = format!("ESCAPEMENT_TEST_SEED={seed}, the power fails after {operations} operations");
+            let dir = tempfile::tempdir().unwrap();
+            let disk = Disk::default();
+            let options = |disk: &Disk| EmbeddedOptions { files: Arc::new(disk.clone()), ..EmbeddedOptions::default() };
+            disk.fail_after(operations);
+            let opened = open_with(dir.path(), options(&disk));
+            let is_open = opened.is_ok();
+            drop(opened);
+            let disk = disk.after_power_failure(&rng);
+            let engine = open_with(dir.path(), options(&disk)).unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(all(&engine), [], "{case}");
+            if is_open {
+                break;
+            }
+            failures += 1;
+        }
+    }
+    println!("{failures} power failures while a store was made");
+    assert!(failures > 10 * ROUNDS, "a first start is of more operations than ten");
+}
+
+#[test]
 fn the_log_lets_go_of_nothing_that_the_base_would_lose_with_the_power() {
     let rng = Rng::from_seed(seed());
     let dir = tempfile::tempdir().unwrap();
@@ -217,7 +279,7 @@ fn the_log_lets_go_of_nothing_that_the_base_would_lose_with_the_power() {
             assert!(model.write(&engine, &rng));
         }
         until("the base has it all", || engine.stats().window_bytes == 0);
-        until("the log lets go of old segments", || disk.list(dir.path()).unwrap().len() <= 3);
+        until("the log lets go of old segments", || disk.list(&dir.path().join("log")).unwrap().len() <= 3);
         drop(engine);
         disk.lose_unsynced_base();
         let engine = open_with(dir.path(), hasty()).unwrap_or_else(|error| panic!("commits are lost: {error}"));
