@@ -8,6 +8,7 @@ mod power;
 mod recovery;
 mod segments;
 mod store;
+mod synced;
 mod versions;
 
 use std::{path::Path, sync::Arc, time::Duration};

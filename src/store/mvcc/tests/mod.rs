@@ -4,6 +4,7 @@ mod meanwhile;
 mod memory;
 pub(crate) mod reads;
 mod resolver;
+mod versions;
 mod watches;
 
 use std::{
