@@ -46,7 +46,7 @@ fn a_clear_of_more_rows_than_one_batch_holds_leaves_none_of_them() {
     assert_eq!(rows(&base, "", false).len(), 20_002);
     // One row in the middle comes after the clear.
     let kept = row("row 12345", "new");
-    base.advance(2, &[(bytes("row "), bytes("row!"))], put(&[kept.clone()])).unwrap();
+    base.advance(2, &[(bytes("row "), bytes("row!"))], put(std::slice::from_ref(&kept))).unwrap();
     let expected = [around[0].clone(), kept, around[1].clone()];
     assert_eq!(rows(&base, "", false), expected);
     base.persist(&SystemFiles).unwrap();

@@ -225,7 +225,10 @@ fn a_commit_that_was_found_after_a_failed_sync_is_still_there_after_a_power_fail
         let engine = open_with(dir.path(), options(&disk)).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(model.check(all(&engine), &case), 0, "{case}");
     }
-    assert!(found_more > 0 && large_ones > 0, "the frame whose sync failed was found, and was of many sectors");
+    assert!(
+        found_more > 0 && large_ones > 0,
+        "the frame whose sync failed was found, also with many ways that it may be torn"
+    );
 }
 
 #[test]

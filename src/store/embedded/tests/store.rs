@@ -1,16 +1,16 @@
 //! The store as a whole: restarts, locks, formats, flushing, many at once.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
 use super::{all, commit, newest, open, open_with, soon, until, value, wait};
 use crate::store::{
-    EmbeddedOptions, MutationKind, StoreError,
+    EmbeddedEngine, EmbeddedOptions, MutationKind, StoreError,
     embedded::{OpenError, SystemFiles, base::FjallBase},
     engine::{CommitRequest, Engine as _, KeyRange, Mutation},
     mvcc::tests::{
-        bytes, one,
+        TestClock, bytes, one,
         reads::{check_reads, steps},
         set,
     },
@@ -148,6 +148,36 @@ fn a_window_at_its_limit_makes_commits_wait_and_loses_none() {
 }
 
 #[test]
+fn a_window_short_of_memory_keeps_its_minimum_readable_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let options = EmbeddedOptions {
+        window_ms: 600_000,
+        window_ms_min: 1000,
+        window_bytes_max: 100_000,
+        disk_free_bytes_min: 0,
+        ..EmbeddedOptions::default()
+    };
+    let engine = EmbeddedEngine::open(dir.path(), options, clock.clone()).unwrap();
+    let before = newest(&engine);
+    clock.advance(Duration::from_millis(1));
+    commit(&engine, set("old", "1")).unwrap();
+    clock.advance(Duration::from_millis(500));
+    let young = commit(&engine, set("young", "1")).unwrap().version;
+    clock.advance(Duration::from_millis(100));
+    // More than three quarters of what the window may hold: from now on it is short of memory.
+    commit(&engine, set("young", &"v".repeat(90_000))).unwrap();
+    assert!(engine.stats().window_bytes > 75_000);
+    // The first commit is older than the minimum now, the second is not.
+    clock.advance(Duration::from_millis(500));
+    until("the window is flushed for want of memory", || engine.stats().flushes > 0);
+    let read = |version| wait(engine.get_many(vec![bytes("old"), bytes("young")], version));
+    assert_eq!(read(young).unwrap(), [Some(bytes("1")), Some(bytes("1"))], "600 ms old");
+    assert_eq!(read(before).unwrap_err().code, StoreError::TRANSACTION_TOO_OLD, "1101 ms old");
+    assert!(engine.stats().window_bytes > 75_000, "what is younger than the minimum stays");
+}
+
+#[test]
 fn keys_of_conflicts_alone_fill_the_window_too_and_commits_wait_for_them_to_grow_old() {
     let dir = tempfile::tempdir().unwrap();
     let options = EmbeddedOptions { window_ms_min: 20, window_bytes_max: 100_000, ..EmbeddedOptions::default() };
@@ -254,7 +284,7 @@ fn concurrent_increments_with_conflicts_and_retries_all_count() {
         .collect();
     let conflicts: u64 = workers.into_iter().map(|worker| wait(worker).unwrap()).sum();
     assert!(conflicts > 0, "they did meet");
-    let read = |engine: &crate::store::EmbeddedEngine| {
+    let read = |engine: &EmbeddedEngine| {
         let number = |key| u64::from_le_bytes(<[u8; 8]>::try_from(&*value(engine, key).unwrap()).unwrap());
         (number("read and set"), number("added"))
     };
@@ -263,7 +293,7 @@ fn concurrent_increments_with_conflicts_and_retries_all_count() {
     assert_eq!(read(&open(dir.path())), (800, 800));
 }
 
-async fn increment(engine: &crate::store::EmbeddedEngine) -> bool {
+async fn increment(engine: &EmbeddedEngine) -> bool {
     let key = bytes("read and set");
     let version = engine.read_version(&crate::store::engine::ReadVersionRequest::default()).await.unwrap();
     let found = match engine.get_many(vec![key.clone()], version).await {
