@@ -15,9 +15,9 @@ fn schedules(history: &History, findings: &mut Findings) {
     for (id, schedule) in Schedule::all(history) {
         for nominal in schedule.made.keys() {
             let Some(at) = history.header.scale.true_time(*nominal) else { continue };
-            // A clock that is fast beyond its bounds makes it that much earlier.
-            let made = TrueTime(at.0.saturating_sub(history.header.early_ns_max));
-            if let Some(why) = schedule.inactive(made) {
+            // A clock that is fast beyond its bounds makes it that much earlier, one that is not makes it then.
+            let early = TrueTime(at.0.saturating_sub(history.header.early_ns_max));
+            if let (Some(why), Some(_)) = (schedule.inactive(at), schedule.inactive(early)) {
                 findings.add(&id, at, format!("has an occurrence at {nominal}, {why}"));
             }
         }
@@ -168,6 +168,17 @@ mod tests {
             ended(Pause, &[30, 40, 50, 70])(story);
         };
         check_as("S7", fast, 0);
+        // Another clock is slow meanwhile: it makes what was due 4 s before the schedule was made.
+        let slow = |story: &mut Story| {
+            story.header.early_ns_max = 11_000_000_000;
+            story.at_ms(24_000).every("s", 10_000).at_ms(120_000).occurrences("s", &[20]);
+        };
+        check_as("S7", slow, 0);
+        let too_slow = |story: &mut Story| {
+            story.header.early_ns_max = 11_000_000_000;
+            story.at_ms(27_000).every("s", 10_000).at_ms(120_000).occurrences("s", &[20]);
+        };
+        check_as("S7", too_slow, 1);
         check_as("S7", ended(Delete, &[30, 80]), 1);
         check_as("S7", ended(Delete, &[10]), 1);
     }
