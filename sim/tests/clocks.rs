@@ -240,6 +240,17 @@ fn an_unannounced_second_leaves_the_clock_a_second_off_until_its_daemon_finds_ou
 }
 
 #[test]
+fn a_clock_that_its_daemon_sets_to_after_the_second_does_not_step_over_it_as_well() {
+    // Some 120 ms slow at midnight, and set right before it comes to its own 23:59:59.
+    let daemon = daemon(Correct::Step).map(|daemon| Daemon { first_ms: 59_100, ..daemon });
+    let node = NodePlan { drift_ppm: -2000, daemon, ..NodePlan::default() };
+    let found = around_leap(LeapSign::Delete, node, &[-1_050, -850, 500]);
+    assert_eq!(found[0].1, LeapFlag::Delete);
+    let offs: Vec<i64> = found.iter().map(|it| it.0).collect();
+    assert!((-140..=-95).contains(&offs[0]) && offs[1].abs() <= 12 && offs[2].abs() <= 15, "{offs:?}");
+}
+
+#[test]
 fn a_smeared_second_is_spread_from_noon_to_noon() {
     let node = NodePlan { leap: LeapPlan::Smear, ..NodePlan::default() };
     let noon = 43_200_000;

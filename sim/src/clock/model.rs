@@ -222,7 +222,7 @@ impl Model {
         let learnt = self.error + i128::from(self.rng.random_range(-accuracy..=accuracy));
         self.leap_error = 0;
         match daemon.correct {
-            Correct::Step => self.error -= learnt,
+            Correct::Step => self.step(-learnt),
             Correct::Slew { ppm } => {
                 let ppm = i128::from(ppm.max(1));
                 self.slew = Some((at + learnt.abs() * 1_000_000 / ppm, if learnt > 0 { -ppm } else { ppm }));
@@ -231,9 +231,17 @@ impl Model {
         self.next_sync = Some(at + i128::from(daemon.interval_ms.max(1)) * 1_000_000);
     }
 
+    /// Sets the wall clock. A kernel whose clock is set to after a leap second does not deal with that one any
+    /// more (`ntp_clear` in Linux' `kernel/time/ntp.c` forgets when it would have been).
+    fn step(&mut self, by: i128) {
+        self.error += by;
+        let wall = self.exact_wall(self.at);
+        self.pending = self.pending.filter(|leap| wall < i128::from(leap.at_unix_ms) * 1_000_000);
+    }
+
     fn fault(&mut self, fault: ClockFault, at: i128) {
         match fault {
-            ClockFault::Step { by_us } => self.error += i128::from(by_us) * 1000,
+            ClockFault::Step { by_us } => self.step(i128::from(by_us) * 1000),
             ClockFault::Drift { ppm } => self.drift_ppm = i128::from(ppm),
             ClockFault::Jitter { us } => self.jitter_us = us,
             ClockFault::Claim(claim) => self.claim = claim,
