@@ -43,6 +43,11 @@ fn contradiction(task: &TaskStory, token: u64, verdict: &str) -> Option<String> 
     match verdict {
         "accepted" | "duplicate" => {
             let Some(row) = row else { return Some("and the attempt has no row of history".to_owned()) };
+            // Still running when it was looked at: the verdict is younger. Were that wrong, D1 would find it in
+            // the store's rows, and L1 that it never ends.
+            if row.outcome.is_empty() {
+                return None;
+            }
             let returned = task.starts.iter().any(|it| it.token == token && it.how == Some(HandlerEnd::Returned));
             let by_worker = matches!(row.outcome.as_str(), "succeeded" | "failed" | "timed_out");
             let known = task.starts.iter().any(|it| it.token == token && it.how.is_some());
@@ -122,6 +127,7 @@ mod tests {
         told("accepted", "succeeded", 0);
         told("accepted", "lease_expired", 1);
         told("accepted", "failed", 1);
+        told("accepted", "", 0);
         told("duplicate", "succeeded", 0);
         told("duplicate", "lease_expired", 1);
         told("stale_token", "lease_expired", 0);
