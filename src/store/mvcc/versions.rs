@@ -53,9 +53,8 @@ impl Versions {
     /// The version that the clock alone would give.
     fn clock_version(&self) -> u64 {
         let micros = self.clock.monotonic().since(self.start).as_micros();
-        let first = self.first.load(Ordering::Acquire);
-        let ran = first.saturating_add(u64::try_from(micros).unwrap_or(u64::MAX));
-        ran.saturating_sub(self.lost.load(Ordering::Acquire)).max(first)
+        let ran = self.first.load(Ordering::Acquire).saturating_add(u64::try_from(micros).unwrap_or(u64::MAX));
+        ran.saturating_sub(self.lost.load(Ordering::Acquire))
     }
 
     /// The same, up to the ceiling. What would be beyond is lost.
