@@ -26,7 +26,7 @@ fn schedules(history: &History, findings: &mut Findings) {
 
 /// The token under which each cancelled task was last fired, where the store is seen: that of the last lease
 /// committed before the cancellation, or, of rows alone, the one that the cancellation kept.
-fn cancelled_under<'a>(history: &'a History) -> BTreeMap<&'a str, u64> {
+fn cancelled_under(history: &History) -> BTreeMap<&str, u64> {
     let (mut fired, mut tokens) = (BTreeMap::new(), BTreeMap::new());
     for event in &history.events {
         let (rows, committed) = match &event.what {
